@@ -1,0 +1,160 @@
+package tick
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"ticktape/internal/tick/tickpb"
+)
+
+// The content types of the two wire forms, as a record's header "content-type"
+// gives them.
+const (
+	ContentProtobuf = "application/x-protobuf"
+	ContentJSON     = "application/json"
+)
+
+// Encoding is a wire form to write.
+type Encoding int
+
+// The wire forms. Readers take either.
+const (
+	Protobuf Encoding = iota
+	JSON
+)
+
+// ParseEncoding reads the setting TICK_ENCODING: "protobuf" or "json"; empty is Protobuf.
+func ParseEncoding(s string) (Encoding, error) {
+	switch s {
+	case "", "protobuf":
+		return Protobuf, nil
+	case "json":
+		return JSON, nil
+	}
+	return 0, fmt.Errorf("encoding %.20q is neither protobuf nor json", s)
+}
+
+// ContentType is the value of the header "content-type" for the encoding.
+func (e Encoding) ContentType() string {
+	if e == JSON {
+		return ContentJSON
+	}
+	return ContentProtobuf
+}
+
+// Append appends the tick in the wire form e to dst.
+func (e Encoding) Append(dst []byte, t *Tick) ([]byte, error) {
+	if e == JSON {
+		return appendJSON(dst, t)
+	}
+	var m tickpb.Tick
+	t.toProto(&m)
+	n := m.SizeVT()
+	at := len(dst)
+	dst = append(dst, make([]byte, n)...)
+	if _, err := m.MarshalToSizedBufferVT(dst[at:]); err != nil {
+		return nil, fmt.Errorf("encode tick: %w", err)
+	}
+	return dst, nil
+}
+
+// Decoder reads ticks. It keeps scratch space between calls, so a Decoder that
+// is reused allocates nothing per Protobuf tick. It is not safe for concurrent use.
+type Decoder struct {
+	m tickpb.Tick
+}
+
+// Decode reads one tick of either wire form into t and validates it. The
+// content type is the record's header of that name; where it is empty the form
+// is told by the first byte. Errors wrap ErrTick.
+//
+// The strings of t may alias b: the caller must leave b alone while it uses t.
+func (d *Decoder) Decode(contentType string, b []byte, t *Tick) error {
+	if len(b) == 0 {
+		return fmt.Errorf("%w: empty record", ErrTick)
+	}
+	if contentType == ContentJSON || contentType == "" && b[0] == '{' {
+		if err := decodeJSON(b, t); err != nil {
+			return err
+		}
+		return t.Validate()
+	}
+	if contentType != "" && contentType != ContentProtobuf {
+		return fmt.Errorf("%w: content-type %.40q is neither %s nor %s", ErrTick, contentType, ContentProtobuf, ContentJSON)
+	}
+	d.m.Reset()
+	if err := d.m.UnmarshalVTUnsafe(b); err != nil {
+		return fmt.Errorf("%w: Protobuf: %w", ErrTick, err)
+	}
+	m := &d.m
+	*t = Tick{
+		Symbol: m.Symbol, EventTime: m.EventTime, Price: Price(m.Price), Size: m.Size, Seq: m.Seq,
+		DayVolume: Unknown, PreviousClose: Unknown,
+		Currency: m.Currency, Exchange: m.Exchange,
+		MarketState: MarketState(m.MarketState), Source: Source(m.Source),
+		ReceivedTime: m.ReceivedTime,
+	}
+	if m.DayVolume != nil {
+		t.DayVolume = *m.DayVolume
+	}
+	if m.PreviousClose != nil {
+		t.PreviousClose = Price(*m.PreviousClose)
+	}
+	return t.Validate()
+}
+
+// wireJSON is the JSON form, about 200 bytes a tick.
+type wireJSON struct {
+	Symbol        string `json:"symbol"`
+	EventTime     int64  `json:"event_time"`
+	Price         Price  `json:"price"`
+	Size          int64  `json:"size"`
+	Seq           int64  `json:"seq"`
+	DayVolume     *int64 `json:"day_volume,omitempty"`
+	PreviousClose *Price `json:"previous_close,omitempty"`
+	Currency      string `json:"currency,omitempty"`
+	Exchange      string `json:"exchange,omitempty"`
+	MarketState   string `json:"market_state,omitempty"`
+	Source        string `json:"source,omitempty"`
+	ReceivedTime  int64  `json:"received_time,omitempty"`
+}
+
+func appendJSON(dst []byte, t *Tick) ([]byte, error) {
+	w := wireJSON{
+		Symbol: t.Symbol, EventTime: t.EventTime, Price: t.Price, Size: t.Size, Seq: t.Seq,
+		Currency: t.Currency, Exchange: t.Exchange,
+		MarketState: t.MarketState.String(), Source: t.Source.String(), ReceivedTime: t.ReceivedTime,
+	}
+	if t.DayVolume != Unknown {
+		w.DayVolume = &t.DayVolume
+	}
+	if t.PreviousClose != Unknown {
+		w.PreviousClose = &t.PreviousClose
+	}
+	b, err := json.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("encode tick: %w", err)
+	}
+	return append(dst, b...), nil
+}
+
+func decodeJSON(b []byte, t *Tick) error {
+	var w wireJSON
+	if err := json.Unmarshal(b, &w); err != nil {
+		return fmt.Errorf("%w: JSON: %w", ErrTick, err)
+	}
+	*t = Tick{
+		Symbol: w.Symbol, EventTime: w.EventTime, Price: w.Price, Size: w.Size, Seq: w.Seq,
+		DayVolume: Unknown, PreviousClose: Unknown,
+		Currency: w.Currency, Exchange: w.Exchange,
+		MarketState: ParseMarketState(w.MarketState), Source: ParseSource(w.Source),
+		ReceivedTime: w.ReceivedTime,
+	}
+	if w.DayVolume != nil {
+		t.DayVolume = *w.DayVolume
+	}
+	if w.PreviousClose != nil {
+		t.PreviousClose = *w.PreviousClose
+	}
+	return nil
+}

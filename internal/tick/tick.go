@@ -1,0 +1,180 @@
+// Package tick holds the one thing that flows through Ticktape: a tick, which
+// is one trade of one symbol, its exact price, and its two wire forms.
+//
+// It is not for windows (package window) nor for how ticks travel (package bus).
+package tick
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"ticktape/internal/tick/tickpb"
+)
+
+// MarketState says in which part of its exchange's day a trade happened.
+type MarketState int32
+
+// The states of a market; the numbers are those of the wire form.
+const (
+	MarketUnknown MarketState = iota
+	MarketPre
+	MarketRegular
+	MarketPost
+	MarketClosed
+)
+
+var marketNames = [...]string{"UNKNOWN", "PRE", "REGULAR", "POST", "CLOSED"}
+
+// String is the state's name as Yahoo writes it: "REGULAR".
+func (m MarketState) String() string {
+	if m < 0 || int(m) >= len(marketNames) {
+		return marketNames[MarketUnknown]
+	}
+	return marketNames[m]
+}
+
+// ParseMarketState reads Yahoo's names, PREPRE and POSTPOST included, which are
+// times of a closed market. An unknown name is MarketUnknown.
+func ParseMarketState(s string) MarketState {
+	switch s {
+	case "PREPRE", "POSTPOST":
+		return MarketClosed
+	}
+	for i, name := range marketNames {
+		if s == name {
+			return MarketState(i)
+		}
+	}
+	return MarketUnknown
+}
+
+// Source says who told us of a trade.
+type Source int32
+
+// The sources; the numbers are those of the wire form.
+const (
+	SourceUnknown Source = iota
+	SourceYahoo
+	SourceYahooStream
+	SourceSimulated
+)
+
+var sourceNames = [...]string{"unknown", "yahoo", "yahoo-stream", "simulated"}
+
+// String is the source's name: "yahoo", "yahoo-stream", "simulated".
+func (s Source) String() string {
+	if s < 0 || int(s) >= len(sourceNames) {
+		return sourceNames[SourceUnknown]
+	}
+	return sourceNames[s]
+}
+
+// ParseSource reads what String writes; another name is SourceUnknown.
+func ParseSource(name string) Source {
+	for i, n := range sourceNames {
+		if n == name {
+			return Source(i)
+		}
+	}
+	return SourceUnknown
+}
+
+// Unknown stands in Tick.DayVolume and Tick.PreviousClose where the source did
+// not say.
+const Unknown = math.MinInt64
+
+// Tick is one trade of one symbol, or one observation of its latest trade.
+// All times are milliseconds since the Unix epoch.
+type Tick struct {
+	Symbol string
+	// EventTime is the time of the trade.
+	EventTime int64
+	Price     Price
+	// Size is the volume since the symbol's previous tick of the same source, in
+	// the exchange's unit (shares, contracts).
+	Size int64
+	// Seq tells trades of one millisecond apart.
+	Seq int64
+	// DayVolume is the exchange day's cumulative volume, or Unknown.
+	DayVolume int64
+	// PreviousClose is the close of the session before, or Unknown.
+	PreviousClose Price
+	Currency      string
+	Exchange      string
+	MarketState   MarketState
+	Source        Source
+	// ReceivedTime is when Ticktape got the tick, or 0.
+	ReceivedTime int64
+}
+
+// ID names a trade: two ticks with the same ID are the same trade, published
+// twice.
+type ID struct {
+	Source    Source
+	Symbol    string
+	EventTime int64
+	Seq       int64
+}
+
+// ID returns the identity of the tick's trade.
+func (t *Tick) ID() ID {
+	return ID{t.Source, t.Symbol, t.EventTime, t.Seq}
+}
+
+// ErrTick is the root of the errors of Validate and of the decoders.
+var ErrTick = errors.New("not a tick")
+
+const (
+	maxSymbol = 64
+	maxText   = 16
+	// Event times from 1970 to about 2200; anything else is a unit mistaken,
+	// which is worth refusing: it would make a window nobody ever looks at.
+	maxTime = 7_258_118_400_000
+	// maxSize bounds what one tick can add to a window, so that the sums of a
+	// window stay far from their range: 10^15 a tick, 2^63 / 10^15 ≈ 9,000 of them.
+	maxSize = 1_000_000_000_000_000
+)
+
+// Validate reports, as an error that wraps ErrTick, why a tick can't be counted:
+// an empty or overlong symbol or one with characters that no symbol has, a time
+// or a size out of range, or a price of zero, which is what sources send when
+// they have none. Negative prices are real (futures, spreads) and pass.
+func (t *Tick) Validate() error {
+	if t.Symbol == "" || len(t.Symbol) > maxSymbol {
+		return fmt.Errorf("%w: symbol %.70q must have 1 to %d bytes", ErrTick, t.Symbol, maxSymbol)
+	}
+	for i := 0; i < len(t.Symbol); i++ {
+		if c := t.Symbol[i]; c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == '\\' {
+			return fmt.Errorf("%w: symbol %.70q has a character that no symbol has", ErrTick, t.Symbol)
+		}
+	}
+	if t.EventTime <= 0 || t.EventTime > maxTime {
+		return fmt.Errorf("%w: event time %d is not in milliseconds since 1970", ErrTick, t.EventTime)
+	}
+	if t.Price == 0 {
+		return fmt.Errorf("%w: no price", ErrTick)
+	}
+	if t.Size < 0 || t.Size > maxSize {
+		return fmt.Errorf("%w: size %d is out of range", ErrTick, t.Size)
+	}
+	if len(t.Currency) > maxText || len(t.Exchange) > maxText {
+		return fmt.Errorf("%w: currency or exchange is longer than %d bytes", ErrTick, maxText)
+	}
+	return nil
+}
+
+func (t *Tick) toProto(m *tickpb.Tick) {
+	*m = tickpb.Tick{
+		Symbol: t.Symbol, EventTime: t.EventTime, Price: int64(t.Price), Size: t.Size, Seq: t.Seq,
+		Currency: t.Currency, Exchange: t.Exchange,
+		MarketState: tickpb.MarketState(t.MarketState), Source: tickpb.Source(t.Source),
+		ReceivedTime: t.ReceivedTime,
+	}
+	if t.DayVolume != Unknown {
+		m.DayVolume = &t.DayVolume
+	}
+	if t.PreviousClose != Unknown {
+		m.PreviousClose = (*int64)(&t.PreviousClose)
+	}
+}
