@@ -89,16 +89,10 @@ func (d *Decoder) Decode(contentType string, b []byte, t *Tick) error {
 	m := &d.m
 	*t = Tick{
 		Symbol: m.Symbol, EventTime: m.EventTime, Price: Price(m.Price), Size: m.Size, Seq: m.Seq,
-		DayVolume: Unknown, PreviousClose: Unknown,
+		DayVolume: m.DayVolume, PreviousClose: Price(m.PreviousClose),
 		Currency: m.Currency, Exchange: m.Exchange,
 		MarketState: MarketState(m.MarketState), Source: Source(m.Source),
 		ReceivedTime: m.ReceivedTime,
-	}
-	if m.DayVolume != nil {
-		t.DayVolume = *m.DayVolume
-	}
-	if m.PreviousClose != nil {
-		t.PreviousClose = Price(*m.PreviousClose)
 	}
 	return t.Validate()
 }
@@ -110,8 +104,8 @@ type wireJSON struct {
 	Price         Price  `json:"price"`
 	Size          int64  `json:"size"`
 	Seq           int64  `json:"seq"`
-	DayVolume     *int64 `json:"day_volume,omitempty"`
-	PreviousClose *Price `json:"previous_close,omitempty"`
+	DayVolume     int64  `json:"day_volume,omitempty"`
+	PreviousClose Price  `json:"previous_close,omitempty"`
 	Currency      string `json:"currency,omitempty"`
 	Exchange      string `json:"exchange,omitempty"`
 	MarketState   string `json:"market_state,omitempty"`
@@ -124,12 +118,7 @@ func appendJSON(dst []byte, t *Tick) ([]byte, error) {
 		Symbol: t.Symbol, EventTime: t.EventTime, Price: t.Price, Size: t.Size, Seq: t.Seq,
 		Currency: t.Currency, Exchange: t.Exchange,
 		MarketState: t.MarketState.String(), Source: t.Source.String(), ReceivedTime: t.ReceivedTime,
-	}
-	if t.DayVolume != Unknown {
-		w.DayVolume = &t.DayVolume
-	}
-	if t.PreviousClose != Unknown {
-		w.PreviousClose = &t.PreviousClose
+		DayVolume: t.DayVolume, PreviousClose: t.PreviousClose,
 	}
 	b, err := json.Marshal(w)
 	if err != nil {
@@ -145,16 +134,10 @@ func decodeJSON(b []byte, t *Tick) error {
 	}
 	*t = Tick{
 		Symbol: w.Symbol, EventTime: w.EventTime, Price: w.Price, Size: w.Size, Seq: w.Seq,
-		DayVolume: Unknown, PreviousClose: Unknown,
+		DayVolume: w.DayVolume, PreviousClose: w.PreviousClose,
 		Currency: w.Currency, Exchange: w.Exchange,
 		MarketState: ParseMarketState(w.MarketState), Source: ParseSource(w.Source),
 		ReceivedTime: w.ReceivedTime,
-	}
-	if w.DayVolume != nil {
-		t.DayVolume = *w.DayVolume
-	}
-	if w.PreviousClose != nil {
-		t.PreviousClose = *w.PreviousClose
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ package tick
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"ticktape/internal/tick/tickpb"
 )
@@ -81,8 +80,8 @@ func ParseSource(name string) Source {
 }
 
 // Unknown stands in Tick.DayVolume and Tick.PreviousClose where the source did
-// not say.
-const Unknown = math.MinInt64
+// not say. A symbol without volume (an index, a currency pair) has none to say.
+const Unknown = 0
 
 // Tick is one trade of one symbol, or one observation of its latest trade.
 // All times are milliseconds since the Unix epoch.
@@ -169,12 +168,6 @@ func (t *Tick) toProto(m *tickpb.Tick) {
 		Symbol: t.Symbol, EventTime: t.EventTime, Price: int64(t.Price), Size: t.Size, Seq: t.Seq,
 		Currency: t.Currency, Exchange: t.Exchange,
 		MarketState: tickpb.MarketState(t.MarketState), Source: tickpb.Source(t.Source),
-		ReceivedTime: t.ReceivedTime,
-	}
-	if t.DayVolume != Unknown {
-		m.DayVolume = &t.DayVolume
-	}
-	if t.PreviousClose != Unknown {
-		m.PreviousClose = (*int64)(&t.PreviousClose)
+		ReceivedTime: t.ReceivedTime, DayVolume: t.DayVolume, PreviousClose: int64(t.PreviousClose),
 	}
 }

@@ -146,10 +146,10 @@ type Tick struct {
 	// Tells trades of one millisecond apart; Yahoo's cumulative day volume where
 	// nothing better is given.
 	Seq int64 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
-	// Cumulative volume of the exchange's day, absent where it is not known.
-	DayVolume *int64 `protobuf:"varint,6,opt,name=day_volume,json=dayVolume,proto3,oneof" json:"day_volume,omitempty"`
-	// Close of the previous session, absent where it is not known.
-	PreviousClose *int64      `protobuf:"varint,7,opt,name=previous_close,json=previousClose,proto3,oneof" json:"previous_close,omitempty"`
+	// Cumulative volume of the exchange's day, 0 where it is not known.
+	DayVolume int64 `protobuf:"varint,6,opt,name=day_volume,json=dayVolume,proto3" json:"day_volume,omitempty"`
+	// Close of the previous session, 0 where it is not known.
+	PreviousClose int64       `protobuf:"varint,7,opt,name=previous_close,json=previousClose,proto3" json:"previous_close,omitempty"`
 	Currency      string      `protobuf:"bytes,8,opt,name=currency,proto3" json:"currency,omitempty"`
 	Exchange      string      `protobuf:"bytes,9,opt,name=exchange,proto3" json:"exchange,omitempty"`
 	MarketState   MarketState `protobuf:"varint,10,opt,name=market_state,json=marketState,proto3,enum=ticktape.tick.v1.MarketState" json:"market_state,omitempty"`
@@ -226,15 +226,15 @@ func (x *Tick) GetSeq() int64 {
 }
 
 func (x *Tick) GetDayVolume() int64 {
-	if x != nil && x.DayVolume != nil {
-		return *x.DayVolume
+	if x != nil {
+		return x.DayVolume
 	}
 	return 0
 }
 
 func (x *Tick) GetPreviousClose() int64 {
-	if x != nil && x.PreviousClose != nil {
-		return *x.PreviousClose
+	if x != nil {
+		return x.PreviousClose
 	}
 	return 0
 }
@@ -278,25 +278,23 @@ var File_tick_tickpb_tick_proto protoreflect.FileDescriptor
 
 const file_tick_tickpb_tick_proto_rawDesc = "" +
 	"\n" +
-	"\x16tick/tickpb/tick.proto\x12\x10ticktape.tick.v1\"\xbc\x03\n" +
+	"\x16tick/tickpb/tick.proto\x12\x10ticktape.tick.v1\"\x90\x03\n" +
 	"\x04Tick\x12\x16\n" +
 	"\x06symbol\x18\x01 \x01(\tR\x06symbol\x12\x1d\n" +
 	"\n" +
 	"event_time\x18\x02 \x01(\x03R\teventTime\x12\x14\n" +
 	"\x05price\x18\x03 \x01(\x03R\x05price\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x10\n" +
-	"\x03seq\x18\x05 \x01(\x03R\x03seq\x12\"\n" +
+	"\x03seq\x18\x05 \x01(\x03R\x03seq\x12\x1d\n" +
 	"\n" +
-	"day_volume\x18\x06 \x01(\x03H\x00R\tdayVolume\x88\x01\x01\x12*\n" +
-	"\x0eprevious_close\x18\a \x01(\x03H\x01R\rpreviousClose\x88\x01\x01\x12\x1a\n" +
+	"day_volume\x18\x06 \x01(\x03R\tdayVolume\x12%\n" +
+	"\x0eprevious_close\x18\a \x01(\x03R\rpreviousClose\x12\x1a\n" +
 	"\bcurrency\x18\b \x01(\tR\bcurrency\x12\x1a\n" +
 	"\bexchange\x18\t \x01(\tR\bexchange\x12@\n" +
 	"\fmarket_state\x18\n" +
 	" \x01(\x0e2\x1d.ticktape.tick.v1.MarketStateR\vmarketState\x120\n" +
 	"\x06source\x18\v \x01(\x0e2\x18.ticktape.tick.v1.SourceR\x06source\x12#\n" +
-	"\rreceived_time\x18\f \x01(\x03R\freceivedTimeB\r\n" +
-	"\v_day_volumeB\x11\n" +
-	"\x0f_previous_close*\x8b\x01\n" +
+	"\rreceived_time\x18\f \x01(\x03R\freceivedTime*\x8b\x01\n" +
 	"\vMarketState\x12\x1c\n" +
 	"\x18MARKET_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10MARKET_STATE_PRE\x10\x01\x12\x18\n" +
@@ -343,7 +341,6 @@ func file_tick_tickpb_tick_proto_init() {
 	if File_tick_tickpb_tick_proto != nil {
 		return
 	}
-	file_tick_tickpb_tick_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -78,13 +78,13 @@ func (m *Tick) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0x42
 	}
-	if m.PreviousClose != nil {
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(*m.PreviousClose))
+	if m.PreviousClose != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.PreviousClose))
 		i--
 		dAtA[i] = 0x38
 	}
-	if m.DayVolume != nil {
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(*m.DayVolume))
+	if m.DayVolume != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.DayVolume))
 		i--
 		dAtA[i] = 0x30
 	}
@@ -140,11 +140,11 @@ func (m *Tick) SizeVT() (n int) {
 	if m.Seq != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Seq))
 	}
-	if m.DayVolume != nil {
-		n += 1 + protohelpers.SizeOfVarint(uint64(*m.DayVolume))
+	if m.DayVolume != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.DayVolume))
 	}
-	if m.PreviousClose != nil {
-		n += 1 + protohelpers.SizeOfVarint(uint64(*m.PreviousClose))
+	if m.PreviousClose != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.PreviousClose))
 	}
 	l = len(m.Currency)
 	if l > 0 {
@@ -308,7 +308,7 @@ func (m *Tick) UnmarshalVT(dAtA []byte) error {
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field DayVolume", wireType)
 			}
-			var v int64
+			m.DayVolume = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -318,17 +318,16 @@ func (m *Tick) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				v |= int64(b&0x7F) << shift
+				m.DayVolume |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			m.DayVolume = &v
 		case 7:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field PreviousClose", wireType)
 			}
-			var v int64
+			m.PreviousClose = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -338,12 +337,11 @@ func (m *Tick) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				v |= int64(b&0x7F) << shift
+				m.PreviousClose |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			m.PreviousClose = &v
 		case 8:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Currency", wireType)
@@ -632,7 +630,7 @@ func (m *Tick) UnmarshalVTUnsafe(dAtA []byte) error {
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field DayVolume", wireType)
 			}
-			var v int64
+			m.DayVolume = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -642,17 +640,16 @@ func (m *Tick) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				v |= int64(b&0x7F) << shift
+				m.DayVolume |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			m.DayVolume = &v
 		case 7:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field PreviousClose", wireType)
 			}
-			var v int64
+			m.PreviousClose = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -662,12 +659,11 @@ func (m *Tick) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				v |= int64(b&0x7F) << shift
+				m.PreviousClose |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			m.PreviousClose = &v
 		case 8:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Currency", wireType)
