@@ -116,11 +116,10 @@ func (p Price) String() string {
 
 // AppendText appends what String returns.
 func (p Price) AppendText(dst []byte) []byte {
-	v := uint64(p)
 	if p < 0 {
 		dst = append(dst, '-')
-		v = -v
 	}
+	v := p.abs()
 	dst = strconv.AppendUint(dst, v/uint64(Unit), 10)
 	frac := v % uint64(Unit)
 	if frac == 0 {
@@ -150,4 +149,12 @@ func (p *Price) UnmarshalJSON(b []byte) error {
 	}
 	*p = v
 	return nil
+}
+
+// abs is right for the smallest int64, too.
+func (p Price) abs() uint64 {
+	if p < 0 {
+		return -uint64(p)
+	}
+	return uint64(p)
 }

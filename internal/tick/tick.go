@@ -7,6 +7,7 @@ package tick
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"ticktape/internal/tick/tickpb"
 )
@@ -130,14 +131,17 @@ const (
 	// Event times from 1970 to about 2200; anything else is a unit mistaken,
 	// which is worth refusing: it would make a window nobody ever looks at.
 	maxTime = 7_258_118_400_000
-	// maxSize bounds what one tick can add to a window, so that the sums of a
-	// window stay far from their range: 10^15 a tick, 2^63 / 10^15 ≈ 9,000 of them.
-	maxSize = 1_000_000_000_000_000
+	// maxSize and maxTurnover (a power of two, of price × size in units of 1e-8)
+	// bound what one tick can add to a window, far above any real trade and so
+	// that the counters of a window, which hold 63 and 95 bits, can't wrap by
+	// fewer than hundreds of thousands and tens of thousands of ticks at the bound.
+	maxSize     = 10_000_000_000_000
+	maxTurnover = 80
 )
 
 // Validate reports, as an error that wraps ErrTick, why a tick can't be counted:
-// an empty or overlong symbol or one with characters that no symbol has, a time
-// or a size out of range, or a price of zero, which is what sources send when
+// an empty or overlong symbol or one with characters that no symbol has, a time,
+// a size or a turnover out of range, or a price of zero, which is what sources send when
 // they have none. Negative prices are real (futures, spreads) and pass.
 func (t *Tick) Validate() error {
 	if t.Symbol == "" || len(t.Symbol) > maxSymbol {
@@ -156,6 +160,9 @@ func (t *Tick) Validate() error {
 	}
 	if t.Size < 0 || t.Size > maxSize {
 		return fmt.Errorf("%w: size %d is out of range", ErrTick, t.Size)
+	}
+	if hi, _ := bits.Mul64(t.Price.abs(), uint64(t.Size)); hi >= 1<<(maxTurnover-64) {
+		return fmt.Errorf("%w: %s × %d is more than any trade turns over", ErrTick, t.Price, t.Size)
 	}
 	if len(t.Currency) > maxText || len(t.Exchange) > maxText {
 		return fmt.Errorf("%w: currency or exchange is longer than %d bytes", ErrTick, maxText)
