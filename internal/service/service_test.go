@@ -1,0 +1,279 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestMainEndsWithACodeThatSaysWhy(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		run  func(context.Context) error
+		code int
+		log  string
+	}{
+		{"run that returns nil has stopped", func(context.Context) error { return nil }, ExitStopped, ""},
+		{"an error is a failure, told in one line", func(context.Context) error { return errors.Join(errors.New("a"), errors.New("b")) }, ExitFailed, `error="a; b"`},
+		{"a setting that can't be used is no reason to start again", func(context.Context) error { return fmt.Errorf("x: %w", Settingf("PORT=no")) }, ExitSettings, "PORT=no"},
+		{"context.Canceled without a signal is a failure", func(context.Context) error { return context.Canceled }, ExitFailed, "context canceled"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			defer slog.SetDefault(slog.Default())
+			var out bytes.Buffer
+			code := execute("test", c.run, make(chan os.Signal), &out, func(int) { t.Error("exit called") })
+			if code != c.code || !strings.Contains(out.String(), c.log) {
+				t.Errorf("code %d, log %q; want code %d, log with %q", code, out.String(), c.code, c.log)
+			}
+			if c.log != "" && strings.Count(out.String(), "\n") != 1 {
+				t.Errorf("log has not one line: %q", out.String())
+			}
+		})
+	}
+}
+
+func TestASignalCancelsAndASecondOneExits(t *testing.T) {
+	defer slog.SetDefault(slog.Default())
+	signals := make(chan os.Signal, 2)
+	exited := make(chan int, 1)
+	code := execute("test", func(ctx context.Context) error {
+		signals <- syscall.SIGTERM
+		<-ctx.Done()
+		signals <- syscall.SIGTERM
+		if got := <-exited; got != ExitFailed {
+			t.Errorf("second signal exits with %d, want %d", got, ExitFailed)
+		}
+		return ctx.Err()
+	}, signals, io.Discard, func(code int) { exited <- code })
+	if code != ExitStopped {
+		t.Errorf("code %d after a signal, want %d", code, ExitStopped)
+	}
+}
+
+func TestABadLogSettingIsToldInOneLine(t *testing.T) {
+	for _, kv := range [][2]string{{"LOG_LEVEL", "loud"}, {"LOG_FORMAT", "xml"}} {
+		t.Run(kv[0], func(t *testing.T) {
+			t.Setenv(kv[0], kv[1])
+			var out bytes.Buffer
+			code := execute("test", func(context.Context) error { t.Error("run called"); return nil }, make(chan os.Signal), &out, nil)
+			if code != ExitSettings || !strings.HasPrefix(out.String(), "test: "+kv[0]+`="`+kv[1]) || strings.Count(out.String(), "\n") != 1 {
+				t.Errorf("code %d, output %q", code, out.String())
+			}
+		})
+	}
+}
+
+func TestLogFormatJSON(t *testing.T) {
+	defer slog.SetDefault(slog.Default())
+	t.Setenv("LOG_FORMAT", "json")
+	t.Setenv("LOG_LEVEL", "debug")
+	var out bytes.Buffer
+	execute("test", func(context.Context) error { slog.Debug("hello"); return nil }, make(chan os.Signal), &out, nil)
+	if !strings.Contains(out.String(), `"level":"DEBUG","msg":"hello","service":"test"`) {
+		t.Errorf("log is %q", out.String())
+	}
+}
+
+func TestLoadNamesTheVariableAndTheRemedy(t *testing.T) {
+	type inner struct {
+		Max Bytes `env:"MAX" envDefault:"1MiB"`
+	}
+	type cfg struct {
+		Wait  time.Duration `env:"WAIT" envDefault:"10s"`
+		Count int           `env:"COUNT"`
+		On    bool          `env:"ON"`
+		Must  string        `env:"MUST,required"`
+		Ports []int         `env:"PORTS"`
+		In    inner         `envPrefix:"IN_"`
+	}
+	t.Setenv("MUST", "x")
+	got, err := Load[cfg]()
+	if err != nil || got.Wait != 10*time.Second || got.In.Max != 1<<20 {
+		t.Fatalf("Load: %+v, %v", got, err)
+	}
+	for _, c := range []struct{ key, value, want string }{
+		{"WAIT", "soon", `WAIT="soon" is not a duration: write it like 500ms, 10s or 24h`},
+		{"COUNT", "many", `COUNT="many" is not a whole number in range: write digits only`},
+		{"ON", "maybe", `ON="maybe" is neither true nor false: write 1 or 0`},
+		{"PORTS", "1,x", `PORTS="1,x" is not a whole number in range: write digits only`},
+		{"IN_MAX", "4MB", `IN_MAX="4MB" can't be used: not a number of bytes: write it like 65536, 512KiB or 4MiB`},
+	} {
+		t.Run(c.key, func(t *testing.T) {
+			t.Setenv(c.key, c.value)
+			_, err := Load[cfg]()
+			var settings *SettingsError
+			if !errors.As(err, &settings) || err.Error() != c.want {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+		})
+	}
+	t.Run("every variable in question is told at once", func(t *testing.T) {
+		os.Unsetenv("MUST")
+		t.Setenv("COUNT", "many")
+		_, err := Load[cfg]()
+		if err == nil || !strings.Contains(err.Error(), "COUNT=") || !strings.Contains(err.Error(), "MUST is not set: set it") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestBytes(t *testing.T) {
+	for text, want := range map[string]Bytes{"0": 0, "65536": 65536, "512KiB": 512 << 10, "4 MiB": 4 << 20, "2GiB": 2 << 30} {
+		if got, err := ParseBytes(text); err != nil || got != want {
+			t.Errorf("ParseBytes(%q) = %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "MiB", "-1", "4MB", "4m", "1.5MiB", "9999999999GiB", "99999999999999999999"} {
+		if got, err := ParseBytes(text); err == nil {
+			t.Errorf("ParseBytes(%q) = %d, want an error", text, got)
+		}
+	}
+	for b, want := range map[Bytes]string{0: "0", 1000: "1000", 4 << 20: "4MiB", 1<<20 + 1<<10: "1025KiB"} {
+		if got := b.String(); got != want {
+			t.Errorf("%d is %q, want %q", int64(b), got, want)
+		}
+	}
+}
+
+func FuzzParseBytesReadsWhatStringWrites(f *testing.F) {
+	f.Add("4MiB")
+	f.Add("65536")
+	f.Fuzz(func(t *testing.T, s string) {
+		b, err := ParseBytes(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseBytes(b.String()); err != nil || again != b || b < 0 {
+			t.Fatalf("%q is %d, which reads back as %d, %v", s, int64(b), int64(again), err)
+		}
+	})
+}
+
+func TestSecret(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("SECRETS_DIR", dir)
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("token", "s3cret\n")
+	write("blank", " \n")
+	if got, err := Secret("token"); err != nil || got != "s3cret" {
+		t.Errorf("Secret = %q, %v", got, err)
+	}
+	for name, want := range map[string]string{"absent": "is missing: put it into " + dir, "blank": "is empty", "../token": "is a path", "": "is a path"} {
+		if got, err := Secret(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Secret(%q) = %q, %v; want an error with %q", name, got, err, want)
+		}
+	}
+}
+
+func TestListenTellsWhatToDo(t *testing.T) {
+	ctx := context.Background()
+	ln, err := Listen(ctx, "ADDR", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	addr := ln.Addr().String()
+	if _, err := Listen(ctx, "ADDR", addr); err == nil || err.Error() != addr+" is taken by another program: stop that, or set ADDR to a free address" {
+		t.Errorf("taken port: %v", err)
+	}
+	if _, err := Listen(ctx, "ADDR", "8090"); err == nil || !strings.Contains(err.Error(), `ADDR="8090" can't be listened on`) {
+		t.Errorf("address without a port: %v", err)
+	}
+}
+
+func TestAdminAnswersAndEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ln, err := Listen(ctx, "METRICS_ADDR", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var health Health
+	kafka, web := health.Flag("kafka"), health.Flag("web")
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, ln, health.Handler()) }()
+
+	get := func(path string) (int, string) {
+		t.Helper()
+		res, err := http.Get("http://" + ln.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(b)
+	}
+	web.Ready()
+	if code, body := get("/readyz"); code != 503 || body != "kafka: starting\n" {
+		t.Errorf("not ready: %d %q", code, body)
+	}
+	kafka.NotReady("no broker answers at 127.0.0.1:9092")
+	if code, body := get("/readyz"); code != 503 || body != "kafka: no broker answers at 127.0.0.1:9092\n" {
+		t.Errorf("not ready: %d %q", code, body)
+	}
+	kafka.Ready()
+	if code, body := get("/readyz"); code != 200 || body != "ready\n" {
+		t.Errorf("ready: %d %q", code, body)
+	}
+	if code, _ := get("/healthz"); code != 200 {
+		t.Errorf("healthz: %d", code)
+	}
+	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "go_goroutines") {
+		t.Errorf("metrics: %d", code)
+	}
+	if code, _ := get("/debug/pprof/"); code != 404 {
+		t.Errorf("pprof on the admin listener: %d, want 404", code)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+func TestPprofIsOnLoopbackAndOnlyWhenAsked(t *testing.T) {
+	stop, err := startPprof()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+
+	defer slog.SetDefault(slog.Default())
+	var out bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	t.Setenv("PPROF", "1")
+	stop, err = startPprof()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	_, url, _ := strings.Cut(out.String(), "url=")
+	url, _, _ = strings.Cut(url, " ")
+	if !strings.HasPrefix(url, "http://127.0.0.1:") {
+		t.Fatalf("log is %q", out.String())
+	}
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 200 {
+		t.Errorf("%s answers %d", url, res.StatusCode)
+	}
+}
