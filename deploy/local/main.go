@@ -1,0 +1,84 @@
+// Command local is the one-machine runtime behind `make run`.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"ticktape/deploy/local/servers"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "ticktape:", err)
+		os.Exit(1)
+	}
+}
+
+func command(ctx context.Context, args []string) error {
+	name := ""
+	if len(args) > 0 {
+		name, args = args[0], args[1:]
+	}
+	switch name {
+	case "servers":
+		return runServers(ctx, args)
+	default:
+		return fmt.Errorf("unknown command %q: want servers", name)
+	}
+}
+
+// runServers runs Kafka and Cassandra alone until it is told to stop, for those
+// who work on the parts that use them.
+func runServers(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("servers", flag.ContinueOnError)
+	dir := flags.String("dir", "build/servers", "folder for data and logs")
+	kafkaPort := flags.Int("kafka-port", 9092, "where Kafka's clients connect")
+	cassandraPort := flags.Int("cassandra-port", 9042, "where Cassandra's clients connect")
+	kafkaHeap := flags.Int("kafka-heap", 0, "Kafka's heap in MiB (0: 512)")
+	cassandraHeap := flags.Int("cassandra-heap", 0, "Cassandra's heap in MiB (0: 1024)")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	say := func(s string) { fmt.Println(s) }
+	var kafka, cassandra *servers.Server
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		kafka, err = servers.StartKafka(ctx, servers.Options{Dir: filepath.Join(*dir, "kafka"), Port: *kafkaPort, HeapMB: *kafkaHeap, Say: say})
+		return err
+	})
+	g.Go(func() (err error) {
+		cassandra, err = servers.StartCassandra(ctx, servers.Options{Dir: filepath.Join(*dir, "cassandra"), Port: *cassandraPort, HeapMB: *cassandraHeap, Say: say})
+		return err
+	})
+	err := g.Wait()
+	if err == nil {
+		fmt.Printf("Kafka serves %s and Cassandra %s; Ctrl-C stops both.\n", kafka.Addr(), cassandra.Addr())
+		select {
+		case <-ctx.Done():
+		case <-kafka.Done():
+			err = fmt.Errorf("kafka ended by itself: see %s", filepath.Join(*dir, "kafka", "kafka.log"))
+		case <-cassandra.Done():
+			err = fmt.Errorf("cassandra ended by itself: see %s", filepath.Join(*dir, "cassandra", "cassandra.log"))
+		}
+	}
+	var stop errgroup.Group
+	for _, s := range []*servers.Server{cassandra, kafka} {
+		if s != nil {
+			stop.Go(s.Stop)
+		}
+	}
+	if stopped := stop.Wait(); err == nil {
+		err = stopped
+	}
+	return err
+}
