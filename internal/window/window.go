@@ -68,6 +68,21 @@ func FromParts(hi, lo int64) Sum {
 	return s
 }
 
+// Digits splits the sum into the three numbers that go into three counters:
+// hi × 2^64 + mid × 2^32 + lo with 0 ≤ mid, lo < 2^32. Unlike the two of Parts,
+// they hold every sum. They add up each by itself, as the two do.
+func (s Sum) Digits() (hi, mid, lo int64) {
+	return s.Hi, int64(s.Lo >> 32), int64(s.Lo & 0xffffffff)
+}
+
+// FromDigits joins hi × 2^64 + mid × 2^32 + lo, where mid and lo are sums of
+// such digits (not negative).
+func FromDigits(hi, mid, lo int64) Sum {
+	s := FromParts(mid, lo)
+	s.Hi += hi
+	return s
+}
+
 // Point is a price, in units of 1e-8, with the place of the record that brought
 // it: its event time in milliseconds since the Unix epoch and its offset in its
 // log.

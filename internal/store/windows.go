@@ -1,0 +1,412 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gocql/gocql"
+
+	"ticktape/internal/window"
+)
+
+// Window names the live state of one window as far as one log has fed it: one
+// Cassandra partition of counters and one of registers.
+type Window struct {
+	Start int64 // milliseconds since the Unix epoch
+	Log   int32
+}
+
+// String is for logs and errors.
+func (w Window) String() string {
+	return fmt.Sprintf("%s of log %d", time.UnixMilli(w.Start).UTC().Format("2006-01-02T15:04Z"), w.Log)
+}
+
+// SymbolState is what one symbol's records come to in a window.
+type SymbolState struct {
+	Symbol string
+	window.State
+}
+
+// MaxSymbols is how many symbols one Count can take: its mutation can't be
+// split, and a node refuses one above half a commit log segment (16 MiB).
+const MaxSymbols = 20_000
+
+// ErrNotApplied is wrapped by an error of Count after which the increment has
+// not been applied and never will be.
+var ErrNotApplied = errors.New("not applied")
+
+const (
+	// registerOffsets is the number of offsets that a register's timestamp tells apart.
+	registerOffsets = 1 << 40
+	// registerChunk and readChunk bound a request's size. Neither splits
+	// anything that has to stay whole.
+	registerChunk = 2_000
+	readChunk     = 5_000
+)
+
+// WriteRegisters brings records into the open, high, low and close of a window.
+// Each register is one cell whose write timestamp is made from its value, so that
+// of all values ever written, in whatever order and however often, the right one
+// stays: idempotent and commutative. Of points with equal prices, any may stay as
+// high or low.
+func (s *Store) WriteRegisters(ctx context.Context, w Window, states []SymbolState) error {
+	for len(states) > 0 {
+		n := min(len(states), registerChunk)
+		if err := s.writeRegisters(ctx, w, states[:n]); err != nil {
+			return fmt.Errorf("write registers of window %s: %w", w, err)
+		}
+		states = states[n:]
+	}
+	return nil
+}
+
+var registerStmts = [4]string{
+	"UPDATE window_registers USING TIMESTAMP ? SET open = ? WHERE window_start = ? AND log = ? AND symbol = ?",
+	"UPDATE window_registers USING TIMESTAMP ? SET high = ? WHERE window_start = ? AND log = ? AND symbol = ?",
+	"UPDATE window_registers USING TIMESTAMP ? SET low = ? WHERE window_start = ? AND log = ? AND symbol = ?",
+	"UPDATE window_registers USING TIMESTAMP ? SET close = ? WHERE window_start = ? AND log = ? AND symbol = ?",
+}
+
+func (s *Store) writeRegisters(ctx context.Context, w Window, states []SymbolState) error {
+	b := s.batch(ctx, gocql.UnloggedBatch, len(states)*len(registerStmts))
+	values := newValues(5*len(registerStmts)*len(states), 200*len(states))
+	start, log := values.bigint(w.Start), values.int(w.Log)
+	place := func(p window.Point) int64 { return (p.EventTime-w.Start)<<40 | p.Offset }
+	for i := range states {
+		st := &states[i]
+		for _, p := range []window.Point{st.Open, st.Close} {
+			if in := p.EventTime - w.Start; in < 0 || in >= window.Length || p.Offset < 0 || p.Offset >= registerOffsets {
+				return fmt.Errorf("%s at offset %d and event time %d has no place in it", st.Symbol, p.Offset, p.EventTime)
+			}
+		}
+		symbol := values.text(st.Symbol)
+		for j, r := range [4]struct {
+			timestamp int64
+			point     window.Point
+		}{
+			{-place(st.Open), st.Open},
+			{st.High.Price, st.High},
+			{-st.Low.Price, st.Low},
+			{place(st.Close), st.Close},
+		} {
+			b.Entries = append(b.Entries, gocql.BatchEntry{
+				Stmt: registerStmts[j],
+				Args: values.args(values.bigint(r.timestamp), values.point(r.point), start, log, symbol),
+			})
+		}
+	}
+	return s.session.ExecuteBatch(b)
+}
+
+// Fence returns the offset below which every record of the log that belongs to
+// the window has been counted; 0 where none has. It is a plain read at the read
+// consistency: whether an increment is still under way it can't tell, QuietFences can.
+func (s *Store) Fence(ctx context.Context, w Window) (int64, error) {
+	return s.fence(ctx, w, s.cfg.ReadConsistency)
+}
+
+func (s *Store) fence(ctx context.Context, w Window, level gocql.Consistency) (int64, error) {
+	var next int64
+	err := s.session.Query("SELECT next_offset FROM window_counters WHERE window_start = ? AND log = ? LIMIT 1", w.Start, w.Log).
+		WithContext(ctx).Consistency(level).RetryPolicy(nil).Scan(&next)
+	if err != nil && !errors.Is(err, gocql.ErrNotFound) {
+		return 0, fmt.Errorf("read fence of window %s at %s: %w", w, level, err)
+	}
+	return next, nil
+}
+
+const (
+	// quietProbe is the pause between two reads of QuietFences; an answer that
+	// takes longer than quietAnswer says that a node had stopped meanwhile.
+	quietProbe  = 500 * time.Millisecond
+	quietAnswer = time.Second
+)
+
+// QuietFences returns the fence of each window once no increment that was sent
+// before the call can change it any more. It reads at FenceConsistency until all
+// answer, goes on reading for the duration quiet, and returns the last answers if
+// each came promptly; a node that did not answer, or only late, had perhaps stopped
+// with an increment unread in its socket, so the time starts again. quiet must
+// exceed Cassandra's counter_write_request_timeout (5 s), after which a node drops
+// an increment that it has read from a socket and not applied. It ends early only
+// with ctx, in the error that kept it from an answer. Idempotent.
+func (s *Store) QuietFences(ctx context.Context, windows []Window, quiet time.Duration) ([]int64, error) {
+	fences := make([]int64, len(windows))
+	var since time.Time // of the quiet so far
+	for {
+		var err error
+		asked := time.Now()
+		for i, w := range windows {
+			at := time.Now()
+			if fences[i], err = s.fence(ctx, w, s.cfg.FenceConsistency); err != nil {
+				break
+			}
+			if time.Since(at) > quietAnswer {
+				since = time.Time{}
+			}
+		}
+		switch {
+		case err != nil:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case asked.Sub(since) >= quiet:
+			return fences, nil
+		}
+		wait := quietProbe
+		if !since.IsZero() {
+			wait = min(wait, max(quiet-time.Since(since), 0))
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			if err == nil {
+				err = ctx.Err()
+			}
+			return nil, fmt.Errorf("wait until the fences of %d windows are quiet: %w", len(windows), err)
+		}
+	}
+}
+
+const (
+	fenceStmt = "UPDATE window_counters SET next_offset = next_offset + ? WHERE window_start = ? AND log = ?"
+	countStmt = "UPDATE window_counters SET tick_count = tick_count + ?, volume = volume + ?, " +
+		"price_sum_hi = price_sum_hi + ?, price_sum_lo = price_sum_lo + ?, " +
+		"turnover_hi = turnover_hi + ?, turnover_mid = turnover_mid + ?, turnover_lo = turnover_lo + ? " +
+		"WHERE window_start = ? AND log = ? AND symbol = ?"
+)
+
+// Count moves the window's fence, which was read as from, to the offset to, and
+// adds the states to the window's counters, all in one mutation that is applied
+// whole or not at all. It takes at most MaxSymbols states.
+//
+// It is NOT idempotent and never tried again by itself. After an error the
+// mutation may have been applied or be applied later, unless the error wraps
+// ErrNotApplied.
+func (s *Store) Count(ctx context.Context, w Window, from, to int64, states []SymbolState) error {
+	fail := func(err error) error { return fmt.Errorf("count %d symbols in window %s: %w", len(states), w, err) }
+	if len(states) > MaxSymbols {
+		return fail(fmt.Errorf("%w: more than %d", ErrNotApplied, MaxSymbols))
+	}
+	b := s.batch(ctx, gocql.CounterBatch, 1+len(states))
+	values := newValues(4+11*len(states), 140*len(states))
+	start, log := values.bigint(w.Start), values.int(w.Log)
+	b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: fenceStmt, Args: values.args(values.bigint(to-from), start, log)})
+	for i := range states {
+		st := &states[i]
+		priceHi, priceLo, ok := st.PriceSum.Parts()
+		if !ok {
+			return fail(fmt.Errorf("%w: the sum of prices of %s is out of range", ErrNotApplied, st.Symbol))
+		}
+		hi, mid, lo := st.Turnover.Digits()
+		b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: countStmt, Args: values.args(
+			values.bigint(st.Count), values.bigint(st.Volume), values.bigint(priceHi), values.bigint(priceLo),
+			values.bigint(hi), values.bigint(mid), values.bigint(lo), start, log, values.text(st.Symbol))})
+	}
+	err := s.session.ExecuteBatch(b)
+	var unavailable *gocql.RequestErrUnavailable
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, gocql.ErrNoConnections), errors.Is(err, gocql.ErrNoStreams), errors.Is(err, gocql.ErrSessionClosed),
+		errors.As(err, &unavailable): // the node counts its live peers before it applies anything
+		return fail(fmt.Errorf("%w: %w", ErrNotApplied, err))
+	}
+	return fail(err)
+}
+
+// ReadWindow returns the window's fence and the state of the given symbols,
+// or of all where symbols is nil, in the order of their bytes; symbols without a
+// record are absent. A state's points are zero where its registers have expired.
+// Each state is one that the window really had at the returned fence if nobody
+// counts meanwhile. Idempotent.
+func (s *Store) ReadWindow(ctx context.Context, w Window, symbols []string) (fence int64, states []SymbolState, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read window %s: %w", w, err)
+		}
+	}()
+	if symbols == nil {
+		return s.readWindow(ctx, w, nil)
+	}
+	for len(symbols) > 0 {
+		n := min(len(symbols), readChunk)
+		f, part, err := s.readWindow(ctx, w, symbols[:n])
+		if err != nil {
+			return 0, nil, err
+		}
+		fence = max(fence, f)
+		states = append(states, part...)
+		symbols = symbols[n:]
+	}
+	return fence, states, nil
+}
+
+func (s *Store) readWindow(ctx context.Context, w Window, symbols []string) (fence int64, states []SymbolState, err error) {
+	registers := make(chan error, 1)
+	var points []SymbolState
+	go func() {
+		var err error
+		points, err = s.readRegisters(ctx, w, symbols)
+		registers <- err
+	}()
+	fence, states, err = s.readCounters(ctx, w, symbols)
+	if err := errors.Join(err, <-registers); err != nil {
+		return 0, nil, err
+	}
+	for i := range states {
+		for len(points) > 0 && points[0].Symbol < states[i].Symbol {
+			points = points[1:]
+		}
+		if len(points) > 0 && points[0].Symbol == states[i].Symbol {
+			p := &points[0]
+			states[i].Open, states[i].High, states[i].Low, states[i].Close = p.Open, p.High, p.Low, p.Close
+		}
+	}
+	return fence, states, nil
+}
+
+func (s *Store) readCounters(ctx context.Context, w Window, symbols []string) (fence int64, states []SymbolState, err error) {
+	states = make([]SymbolState, 0, len(symbols))
+	it := s.selectSymbols(ctx, "SELECT symbol, next_offset, tick_count, volume, price_sum_hi, price_sum_lo, turnover_hi, turnover_mid, turnover_lo "+
+		"FROM window_counters WHERE window_start = ? AND log = ?", w, symbols)
+	var st SymbolState
+	var priceHi, priceLo, hi, mid, lo int64
+	for it.Scan(&st.Symbol, &fence, &st.Count, &st.Volume, &priceHi, &priceLo, &hi, &mid, &lo) {
+		if st.Symbol == "" { // a row of static columns only
+			continue
+		}
+		st.PriceSum, st.Turnover = window.FromParts(priceHi, priceLo), window.FromDigits(hi, mid, lo)
+		states = append(states, st)
+	}
+	return fence, states, it.Close()
+}
+
+func (s *Store) readRegisters(ctx context.Context, w Window, symbols []string) ([]SymbolState, error) {
+	states := make([]SymbolState, 0, len(symbols))
+	it := s.selectSymbols(ctx, "SELECT symbol, open, high, low, close FROM window_registers WHERE window_start = ? AND log = ?", w, symbols)
+	var symbol string
+	var cells [4]point
+	for it.Scan(&symbol, &cells[0], &cells[1], &cells[2], &cells[3]) {
+		states = append(states, SymbolState{symbol, window.State{
+			Open: window.Point(cells[0]), High: window.Point(cells[1]), Low: window.Point(cells[2]), Close: window.Point(cells[3]),
+		}})
+	}
+	return states, it.Close()
+}
+
+func (s *Store) selectSymbols(ctx context.Context, stmt string, w Window, symbols []string) *gocql.Iter {
+	q := s.session.Query(stmt, w.Start, w.Log)
+	if symbols != nil {
+		q = s.session.Query(stmt+" AND symbol IN ?", w.Start, w.Log, textList(symbols)).PageSize(len(symbols) + 1)
+	}
+	return q.WithContext(ctx).Consistency(s.cfg.ReadConsistency).RetryPolicy(nil).Iter()
+}
+
+// batch starts a batch of n statements that is sent once and never again by itself.
+func (s *Store) batch(ctx context.Context, kind gocql.BatchType, n int) *gocql.Batch {
+	b := s.session.NewBatch(kind).WithContext(ctx).RetryPolicy(nil)
+	b.Cons = s.cfg.WriteConsistency
+	b.Entries = make([]gocql.BatchEntry, 0, n)
+	return b
+}
+
+// values encodes the bound values of a batch into a few large allocations: by
+// itself gocql makes three for each value.
+type values struct {
+	bytes   []byte
+	encoded []encoded
+	all     []any
+}
+
+// encoded is a value as the protocol carries it.
+type encoded []byte
+
+// MarshalCQL returns the bytes as they are.
+func (e *encoded) MarshalCQL(gocql.TypeInfo) ([]byte, error) { return *e, nil }
+
+// newValues makes room for n values of so many bytes; either may be too small.
+func newValues(n, bytes int) *values {
+	return &values{make([]byte, 0, bytes), make([]encoded, 0, n), make([]any, 0, n)}
+}
+
+// end keeps what was appended to v.bytes since the length was from. Where that
+// outgrew the room, earlier values stay where they are.
+func (v *values) end(from int) *encoded {
+	v.encoded = append(v.encoded, v.bytes[from:len(v.bytes):len(v.bytes)])
+	return &v.encoded[len(v.encoded)-1]
+}
+
+func (v *values) bigint(x int64) *encoded {
+	v.bytes = binary.BigEndian.AppendUint64(v.bytes, uint64(x))
+	return v.end(len(v.bytes) - 8)
+}
+
+func (v *values) int(x int32) *encoded {
+	v.bytes = binary.BigEndian.AppendUint32(v.bytes, uint32(x))
+	return v.end(len(v.bytes) - 4)
+}
+
+func (v *values) text(x string) *encoded {
+	v.bytes = append(v.bytes, x...)
+	return v.end(len(v.bytes) - len(x))
+}
+
+func (v *values) point(p window.Point) *encoded {
+	v.bytes = appendPoint(v.bytes, p)
+	return v.end(len(v.bytes) - pointSize)
+}
+
+func (v *values) args(list ...*encoded) []any {
+	from := len(v.all)
+	for _, e := range list {
+		v.all = append(v.all, e)
+	}
+	return v.all[from:len(v.all):len(v.all)]
+}
+
+// textList is a list<text> as the protocol carries it.
+func textList(list []string) *encoded {
+	size := 4
+	for _, s := range list {
+		size += 4 + len(s)
+	}
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, size), uint32(len(list)))
+	for _, s := range list {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	}
+	e := encoded(b)
+	return &e
+}
+
+// A point is stored as one blob, so that one cell carries all of it: event
+// time, offset, price, eight bytes each, big-endian.
+const pointSize = 24
+
+type point window.Point
+
+func appendPoint(dst []byte, p window.Point) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(p.EventTime))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Offset))
+	return binary.BigEndian.AppendUint64(dst, uint64(p.Price))
+}
+
+// UnmarshalCQL reads a stored point; a cell that is absent is the zero point.
+func (p *point) UnmarshalCQL(_ gocql.TypeInfo, b []byte) error {
+	switch len(b) {
+	case 0:
+		*p = point{}
+		return nil
+	case pointSize:
+		*p = point{
+			EventTime: int64(binary.BigEndian.Uint64(b)),
+			Offset:    int64(binary.BigEndian.Uint64(b[8:])),
+			Price:     int64(binary.BigEndian.Uint64(b[16:])),
+		}
+		return nil
+	}
+	return fmt.Errorf("a stored point has %d bytes, not %d", len(b), pointSize)
+}
