@@ -1,0 +1,144 @@
+// Package query answers the functions that users and programs ask: quotes,
+// candles and ticks. It reads parameters, gathers the answer from the store with
+// a bounded amount of work and memory a request, and writes it as JSON or CSV, or
+// says as a problem document (RFC 9457) what is wrong with the request.
+//
+// It is not for computing candles or deciding what is final (package seal), and
+// it writes nothing. All times are milliseconds since the Unix epoch, all ranges
+// half-open: from ≤ t < to.
+package query
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	handler "github.com/openfaas/templates-sdk/go-http"
+)
+
+// deadline is the most time that one request may take. It is below the 10
+// seconds after which an OpenFaaS gateway gives up.
+const deadline = 8 * time.Second
+
+// retryAfter is when a client should ask again while Cassandra is away, in seconds.
+const retryAfter = 2
+
+// API answers the query functions. It is safe for concurrent use.
+type API struct {
+	open func(context.Context) (Reader, error)
+	now  func() time.Time
+}
+
+// New returns an API that reads from what open returns, which is called for
+// every request: it connects when it first has to, and again after a failure.
+func New(open func(context.Context) (Reader, error)) *API {
+	return &API{open: open, now: time.Now}
+}
+
+// function is one of the query functions: its parameters, and how it gathers
+// its answer from a form that has no others.
+type function struct {
+	name       string
+	parameters []string
+	answer     func(*API, context.Context, form) (*answer, error)
+}
+
+// Quotes answers ?symbols=AAPL,MSFT: the latest trade of each symbol.
+func (a *API) Quotes(req handler.Request) handler.Response {
+	return a.serve(req, function{"quotes", []string{"symbols", "limit", "cursor", "format"}, (*API).quotes})
+}
+
+// Candles answers ?symbol=AAPL&interval=5m&from=…&to=…: the candles that start in the range.
+func (a *API) Candles(req handler.Request) handler.Response {
+	return a.serve(req, function{"candles", []string{"symbol", "interval", "from", "to", "limit", "cursor", "format"}, (*API).candles})
+}
+
+// Ticks answers ?symbol=AAPL&from=…&to=…: the trades in the range, each once.
+func (a *API) Ticks(req handler.Request) handler.Response {
+	return a.serve(req, function{"ticks", []string{"symbol", "from", "to", "limit", "cursor", "format"}, (*API).ticks})
+}
+
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodOptions}
+
+func (a *API) serve(req handler.Request, fn function) handler.Response {
+	switch req.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		return options()
+	default:
+		p := problem(http.StatusMethodNotAllowed, "%s only reads: ask with GET (faas-cli invoke %s --method GET).", fn.name, fn.name)
+		res := p.response()
+		res.Header.Set("Allow", strings.Join(methods, ", "))
+		return res
+	}
+	ctx := req.Context()
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	res, err := a.get(ctx, req, fn)
+	if err != nil {
+		res = failure(ctx, fn.name, err)
+	}
+	if req.Method == http.MethodHead {
+		res.Header.Set("Content-Length", strconv.Itoa(len(res.Body)))
+		res.Body = nil
+	}
+	return res
+}
+
+func (a *API) get(ctx context.Context, req handler.Request, fn function) (handler.Response, error) {
+	f, err := parseForm(req.QueryString, fn.parameters...)
+	if err != nil {
+		return handler.Response{}, err
+	}
+	asCSV, err := f.csv(req.Header.Values("Accept"))
+	if err != nil {
+		return handler.Response{}, err
+	}
+	ans, err := fn.answer(a, ctx, f)
+	if err != nil {
+		return handler.Response{}, err
+	}
+	return ans.response(asCSV, req.QueryString)
+}
+
+// unavailable marks an error of the store: the request was good, and may be sent again.
+type unavailable struct{ error }
+
+func (u unavailable) Unwrap() error { return u.error }
+
+// failure answers for an error: a Problem as it is, one of the store as 503.
+func failure(ctx context.Context, name string, err error) handler.Response {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.response()
+	}
+	var away unavailable
+	if !errors.As(err, &away) {
+		slog.ErrorContext(ctx, "a query could not be answered", "function", name, "error", err)
+		return problem(http.StatusInternalServerError, "The answer could not be made. The log of %s says why.", name).response()
+	}
+	if !errors.Is(err, context.Canceled) { // the client has gone
+		slog.WarnContext(ctx, "a query found no store", "function", name, "error", err)
+	}
+	res := problem(http.StatusServiceUnavailable, "The database does not answer. Ask again in %d seconds.", retryAfter).response()
+	res.Header.Set("Retry-After", strconv.Itoa(retryAfter))
+	return res
+}
+
+// options answers a preflight request, or somebody who is curious.
+func options() handler.Response {
+	res := respond(http.StatusNoContent)
+	allow := strings.Join(methods, ", ")
+	res.Header.Set("Allow", allow)
+	res.Header.Set("Access-Control-Allow-Methods", allow)
+	res.Header.Set("Access-Control-Allow-Headers", "Accept, Content-Type")
+	res.Header.Set("Access-Control-Max-Age", "86400")
+	return res
+}
