@@ -158,6 +158,11 @@ func (c Config) checkCommitlog(ctx context.Context, session *gocql.Session) erro
 	if err != nil {
 		return fmt.Errorf("read commitlog_sync from system_views.settings: %w", err)
 	}
+	return c.acceptCommitlog(mode)
+}
+
+// acceptCommitlog decides on the value of commitlog_sync.
+func (c Config) acceptCommitlog(mode string) error {
 	if mode != "periodic" {
 		return nil
 	}
