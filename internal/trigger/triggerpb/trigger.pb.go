@@ -109,9 +109,11 @@ type Record struct {
 	Offset int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
 	// The record's timestamp in milliseconds since the Unix epoch: log time where
 	// the topic has message.timestamp.type=LogAppendTime.
-	Timestamp     int64     `protobuf:"varint,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	Key           []byte    `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte    `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	Timestamp int64 `protobuf:"varint,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Absent where the record has none, which is not the same as empty.
+	Key []byte `protobuf:"bytes,3,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	// Absent in a tombstone.
+	Value         []byte    `protobuf:"bytes,4,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	Headers       []*Header `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -185,7 +187,7 @@ func (x *Record) GetHeaders() []*Header {
 type Header struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,16 +246,19 @@ const file_trigger_triggerpb_trigger_proto_rawDesc = "" +
 	"\btopic_id\x18\x02 \x01(\fR\atopicId\x12\x1c\n" +
 	"\tpartition\x18\x03 \x01(\x05R\tpartition\x12\x18\n" +
 	"\aresumed\x18\x04 \x01(\bR\aresumed\x125\n" +
-	"\arecords\x18\x05 \x03(\v2\x1b.ticktape.trigger.v1.RecordR\arecords\"\x9d\x01\n" +
+	"\arecords\x18\x05 \x03(\v2\x1b.ticktape.trigger.v1.RecordR\arecords\"\xb9\x01\n" +
 	"\x06Record\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x1c\n" +
-	"\ttimestamp\x18\x02 \x01(\x03R\ttimestamp\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\fR\x03key\x12\x14\n" +
-	"\x05value\x18\x04 \x01(\fR\x05value\x125\n" +
-	"\aheaders\x18\x05 \x03(\v2\x1b.ticktape.trigger.v1.HeaderR\aheaders\"0\n" +
+	"\ttimestamp\x18\x02 \x01(\x03R\ttimestamp\x12\x15\n" +
+	"\x03key\x18\x03 \x01(\fH\x00R\x03key\x88\x01\x01\x12\x19\n" +
+	"\x05value\x18\x04 \x01(\fH\x01R\x05value\x88\x01\x01\x125\n" +
+	"\aheaders\x18\x05 \x03(\v2\x1b.ticktape.trigger.v1.HeaderR\aheadersB\x06\n" +
+	"\x04_keyB\b\n" +
+	"\x06_value\"?\n" +
 	"\x06Header\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05valueB%Z#ticktape/internal/trigger/triggerpbb\x06proto3"
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
+	"\x06_valueB%Z#ticktape/internal/trigger/triggerpbb\x06proto3"
 
 var (
 	file_trigger_triggerpb_trigger_proto_rawDescOnce sync.Once
@@ -288,6 +293,8 @@ func file_trigger_triggerpb_trigger_proto_init() {
 	if File_trigger_triggerpb_trigger_proto != nil {
 		return
 	}
+	file_trigger_triggerpb_trigger_proto_msgTypes[1].OneofWrappers = []any{}
+	file_trigger_triggerpb_trigger_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -136,14 +136,14 @@ func (m *Record) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 			dAtA[i] = 0x2a
 		}
 	}
-	if len(m.Value) > 0 {
+	if m.Value != nil {
 		i -= len(m.Value)
 		copy(dAtA[i:], m.Value)
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Value)))
 		i--
 		dAtA[i] = 0x22
 	}
-	if len(m.Key) > 0 {
+	if m.Key != nil {
 		i -= len(m.Key)
 		copy(dAtA[i:], m.Key)
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Key)))
@@ -193,7 +193,7 @@ func (m *Header) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
-	if len(m.Value) > 0 {
+	if m.Value != nil {
 		i -= len(m.Value)
 		copy(dAtA[i:], m.Value)
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Value)))
@@ -279,12 +279,12 @@ func (m *Record) SizeVT() (n int) {
 	if m.Timestamp != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Timestamp))
 	}
-	l = len(m.Key)
-	if l > 0 {
+	if m.Key != nil {
+		l = len(m.Key)
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
-	l = len(m.Value)
-	if l > 0 {
+	if m.Value != nil {
+		l = len(m.Value)
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	if len(m.Headers) > 0 {
@@ -307,8 +307,8 @@ func (m *Header) SizeVT() (n int) {
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
-	l = len(m.Value)
-	if l > 0 {
+	if m.Value != nil {
+		l = len(m.Value)
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	n += len(m.unknownFields)
