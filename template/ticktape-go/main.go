@@ -152,7 +152,7 @@ type server struct {
 	inflight chan struct{} // holds one element a call, cfg.MaxInflight at most
 	draining atomic.Bool
 	after    func(time.Duration) <-chan time.Time // the clock
-	usual    atomic.Int64 // size in bytes that a body of undeclared length tends to have
+	usual    atomic.Int64                         // size in bytes that a body of undeclared length tends to have
 
 	panics   prometheus.Counter
 	requests *prometheus.CounterVec
