@@ -1,0 +1,443 @@
+// Package yahoo is a client of Yahoo Finance's REST interface: quotes and
+// charts, with the cookie and the crumb that they need, behind limits that keep
+// it welcome. Prices go from Yahoo's text to fixed point without passing
+// through a float.
+//
+// It is not for deciding what becomes a tick (package ingest). There is no
+// official description of the interface; what is done here follows what public
+// clients of it (yfinance, yahoo-finance2) have learned. Package yahootest is a
+// stand-in that speaks it.
+package yahoo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"ticktape/internal/tick"
+)
+
+// SimulatedHeader is set on every answer of a stand-in. An answer that has it is
+// simulated, whatever the settings say.
+const SimulatedHeader = "X-Ticktape-Simulated"
+
+// Config is how to reach Yahoo. Its fields are set by the environment variables
+// in their tags. Proxies are taken from HTTPS_PROXY and NO_PROXY.
+type Config struct {
+	// URL is the base of the query host.
+	URL string `env:"YAHOO_URL" envDefault:"https://query1.finance.yahoo.com"`
+	// CookieURLs are the pages to get a cookie from, in this order. By default
+	// Yahoo's own, or, where URL is not Yahoo's, that host's / and /quote/AAPL.
+	CookieURLs []string `env:"YAHOO_COOKIE_URL"`
+	// UserAgent is a browser's, which Yahoo expects.
+	UserAgent string `env:"YAHOO_USER_AGENT" envDefault:"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"`
+	// Source says what the answers are: yahoo, simulated, or auto, which takes
+	// them for simulated unless they come from a host of Yahoo's.
+	Source string `env:"SOURCE" envDefault:"auto"`
+	// Timeout is the longest that one request may take.
+	Timeout time.Duration `env:"YAHOO_TIMEOUT" envDefault:"8s"`
+	// InFlight is the most requests under way at once, and Rate the most a second.
+	InFlight int     `env:"YAHOO_IN_FLIGHT" envDefault:"4"`
+	Rate     float64 `env:"YAHOO_RATE" envDefault:"4"`
+	// SymbolsPerCall is the most symbols to ask for in one request.
+	SymbolsPerCall int `env:"YAHOO_SYMBOLS_PER_CALL" envDefault:"100"`
+	// Attempts is the most times that a request is sent where it fails in a way
+	// that may pass.
+	Attempts int `env:"YAHOO_ATTEMPTS" envDefault:"3"`
+	// MaxBackoff bounds the growth of the pauses after refusals (429, 5xx).
+	MaxBackoff time.Duration `env:"YAHOO_MAX_BACKOFF" envDefault:"1m"`
+}
+
+// Client asks Yahoo. It is safe for concurrent use; its limits and its session
+// are shared by all callers, so a process has one.
+type Client struct {
+	cfg         Config
+	base        *url.URL
+	cookiePages []*url.URL
+	http        *http.Client
+	source      tick.Source // of answers without SimulatedHeader
+
+	gate     *gate
+	slots    chan struct{}
+	limiter  *rate.Limiter
+	renewing chan struct{}
+	current  atomic.Pointer[session]
+}
+
+// New checks the settings and makes a client. It asks nothing yet. Its errors
+// name the variable to change.
+func New(cfg Config) (*Client, error) {
+	base, err := parseBase("YAHOO_URL", cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{cfg: cfg, base: base, renewing: make(chan struct{}, 1)}
+	ofYahoo := base.Hostname() == "yahoo.com" || strings.HasSuffix(base.Hostname(), ".yahoo.com")
+	pages := cfg.CookieURLs
+	if len(pages) == 0 && ofYahoo {
+		pages = []string{"https://fc.yahoo.com/", "https://finance.yahoo.com/quote/AAPL"}
+	} else if len(pages) == 0 {
+		pages = []string{base.JoinPath("/").String(), base.JoinPath("/quote/AAPL").String()}
+	}
+	for _, p := range pages {
+		u, err := parseBase("YAHOO_COOKIE_URL", strings.TrimSpace(p))
+		if err != nil {
+			return nil, err
+		}
+		c.cookiePages = append(c.cookiePages, u)
+	}
+	switch {
+	case cfg.Source == "yahoo", cfg.Source == "auto" && ofYahoo:
+		c.source = tick.SourceYahoo
+	case cfg.Source == "simulated", cfg.Source == "auto":
+		c.source = tick.SourceSimulated
+	default:
+		return nil, fmt.Errorf("SOURCE=%.40q is neither yahoo nor simulated nor auto: set it to one of them", cfg.Source)
+	}
+	for name, bad := range map[string]bool{
+		"YAHOO_TIMEOUT": cfg.Timeout <= 0, "YAHOO_IN_FLIGHT": cfg.InFlight < 1, "YAHOO_RATE": !(cfg.Rate > 0),
+		"YAHOO_SYMBOLS_PER_CALL": cfg.SymbolsPerCall < 1, "YAHOO_ATTEMPTS": cfg.Attempts < 1, "YAHOO_MAX_BACKOFF": cfg.MaxBackoff <= 0,
+	} {
+		if bad {
+			return nil, fmt.Errorf("%s must be above 0", name)
+		}
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = cfg.InFlight
+	transport.DialContext = (&net.Dialer{Timeout: min(cfg.Timeout, 5*time.Second), KeepAlive: 30 * time.Second}).DialContext
+	c.http = &http.Client{Transport: transport, Timeout: cfg.Timeout}
+	c.gate = newGate(cfg.MaxBackoff)
+	c.slots = make(chan struct{}, cfg.InFlight)
+	c.limiter = rate.NewLimiter(rate.Limit(cfg.Rate), max(1, cfg.InFlight))
+	return c, nil
+}
+
+func parseBase(variable, s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("%s=%.100q is not an address: write it like https://query1.finance.yahoo.com", variable, s)
+	}
+	return u, nil
+}
+
+// Close lets go of idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Answer is what Yahoo knew of the symbols that it was asked for. Each of them
+// is in one of the three.
+type Answer struct {
+	Quotes []Quote
+	// Unknown are the symbols that Yahoo is silent about.
+	Unknown []string
+	// Failed are those whose quote can't be used, and those whose request failed.
+	Failed []SymbolError
+}
+
+// Quotes asks for the latest trade of each symbol, many symbols a request.
+// Symbols given twice are asked once. Where some of several requests fail,
+// their symbols are in Failed and the error, an *Error or joined ones, is
+// returned beside what the others brought.
+func (c *Client) Quotes(ctx context.Context, symbols []string) (Answer, error) {
+	var chunks [][]string
+	seen := map[string]bool{}
+	for _, s := range symbols {
+		if seen[s] {
+			continue
+		}
+		seen[s] = true
+		if n := len(chunks); n == 0 || len(chunks[n-1]) == c.cfg.SymbolsPerCall {
+			chunks = append(chunks, nil)
+		}
+		last := &chunks[len(chunks)-1]
+		*last = append(*last, s)
+	}
+	answers := make([]Answer, len(chunks))
+	errs := make([]error, len(chunks))
+	var calls sync.WaitGroup
+	for i, chunk := range chunks {
+		calls.Go(func() {
+			answers[i], errs[i] = c.quotes(ctx, chunk)
+			if errs[i] != nil {
+				for _, s := range chunk {
+					answers[i].Failed = append(answers[i].Failed, SymbolError{s, errs[i].Error()})
+				}
+			}
+		})
+	}
+	calls.Wait()
+	var all Answer
+	for _, a := range answers {
+		all.Quotes = append(all.Quotes, a.Quotes...)
+		all.Unknown = append(all.Unknown, a.Unknown...)
+		all.Failed = append(all.Failed, a.Failed...)
+	}
+	return all, joinErrors(errs)
+}
+
+// joinErrors keeps one of several errors that say the same, as those of requests
+// that failed together do.
+func joinErrors(errs []error) error {
+	var distinct []error
+	said := map[string]bool{}
+	for _, err := range errs {
+		if err != nil && !said[err.Error()] {
+			said[err.Error()] = true
+			distinct = append(distinct, err)
+		}
+	}
+	if len(distinct) == 1 {
+		return distinct[0]
+	}
+	return errors.Join(distinct...)
+}
+
+// quotes asks for the symbols of one request.
+func (c *Client) quotes(ctx context.Context, symbols []string) (Answer, error) {
+	u := c.base.JoinPath("/v7/finance/quote")
+	u.RawQuery = url.Values{"symbols": {strings.Join(symbols, ",")}}.Encode()
+	var quotes []Quote
+	var failed []SymbolError
+	got, err := c.authorised(ctx, request{call: "quote", url: u, check: func(a *answer) (err error) {
+		quotes, failed, err = DecodeQuotes(a.body)
+		return err
+	}})
+	if err != nil {
+		return Answer{}, err
+	}
+	// Yahoo is free in the case of what it is asked, and the answer goes by the
+	// symbol as it was asked for.
+	waiting := map[string]string{}
+	for _, s := range symbols {
+		waiting[strings.ToUpper(s)] = s
+	}
+	var out Answer
+	for _, q := range quotes {
+		key := strings.ToUpper(q.Symbol)
+		asked, ok := waiting[key]
+		if !ok {
+			continue
+		}
+		delete(waiting, key)
+		q.Symbol = asked
+		q.Source = got.source
+		out.Quotes = append(out.Quotes, q)
+	}
+	for _, f := range failed {
+		key := strings.ToUpper(f.Symbol)
+		if asked, ok := waiting[key]; ok {
+			delete(waiting, key)
+			f.Symbol = asked
+			out.Failed = append(out.Failed, f)
+		}
+	}
+	for _, s := range symbols {
+		if _, ok := waiting[strings.ToUpper(s)]; ok {
+			out.Unknown = append(out.Unknown, s)
+		}
+	}
+	return out, nil
+}
+
+// Chart asks for the history of one symbol. An unknown symbol is an *Error of
+// kind NotFound, a range that the interval does not have one of kind BadRequest.
+func (c *Client) Chart(ctx context.Context, symbol string, q ChartQuery) (*Chart, error) {
+	u := c.base.JoinPath("/v8/finance/chart/", url.PathEscape(symbol))
+	v := url.Values{"interval": {q.Interval}, "includePrePost": {strconv.FormatBool(q.PrePost)}, "events": {"div,splits"}}
+	if q.Range != "" {
+		v.Set("range", q.Range)
+	} else {
+		v.Set("period1", strconv.FormatInt(q.From.Unix(), 10))
+		v.Set("period2", strconv.FormatInt(q.To.Unix(), 10))
+	}
+	u.RawQuery = v.Encode()
+	var chart *Chart
+	got, err := c.exchange(ctx, request{call: "chart", url: u, check: func(a *answer) (err error) {
+		chart, err = DecodeChart(a.body)
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	chart.Source = got.source
+	return chart, nil
+}
+
+// authorised is exchange with cookie and crumb. A 401 makes them anew, once.
+func (c *Client) authorised(ctx context.Context, r request) (*answer, error) {
+	s := c.current.Load()
+	renewed := false
+	if s == nil {
+		var err error
+		if s, err = c.session(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		withCrumb := r
+		u := *r.url
+		u.RawQuery += "&" + url.Values{"crumb": {s.crumb}}.Encode()
+		withCrumb.url, withCrumb.cookies = &u, s.cookies
+		sent := time.Now()
+		a, err := c.exchange(ctx, withCrumb)
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != Unauthorized {
+			return a, err
+		}
+		if renewed {
+			// A session that is refused when it is new will be refused again, so
+			// it is tried ever more rarely.
+			c.current.CompareAndSwap(s, nil)
+			c.gate.refused(sent, e)
+			return nil, err
+		}
+		renewed = true
+		if s, err = c.session(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// request is one thing to ask.
+type request struct {
+	call      string
+	url       *url.URL
+	cookies   string
+	jar       http.CookieJar // collects what is set, through redirects
+	anyStatus bool           // an answer of any status below 500 but 429 will do
+	// check says whether the body is what it should be. A RateLimited from it
+	// counts as one.
+	check func(*answer) error
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	source tick.Source
+}
+
+// maxBody bounds an answer: 100 quotes are about 300 KB, a chart about 1 MB.
+const maxBody = 16 << 20
+
+// exchange sends the request, again where that may help, and returns the answer.
+// The error is an *Error.
+func (c *Client) exchange(ctx context.Context, r request) (*answer, error) {
+	for attempt := 1; ; attempt++ {
+		sent, a, err := c.once(ctx, r)
+		if err == nil {
+			c.gate.accepted(sent)
+			return a, nil
+		}
+		e := asError(r.call, err)
+		if sent.IsZero() {
+			return nil, e
+		}
+		switch e.Kind {
+		case RateLimited, Unavailable:
+			c.gate.refused(sent, e)
+		case NotFound, BadRequest:
+			c.gate.accepted(sent)
+		}
+		if !e.temporary() || attempt >= c.cfg.Attempts || ctx.Err() != nil {
+			return nil, e
+		}
+		if e.Kind != RateLimited && e.Kind != Unavailable {
+			pause := time.Duration(attempt) * (100*time.Millisecond + rand.N(300*time.Millisecond))
+			if end, ok := ctx.Deadline(); ok && time.Until(end) <= pause {
+				return nil, e
+			}
+			if err := sleep(ctx, pause); err != nil {
+				return nil, e
+			}
+		}
+	}
+}
+
+// once sends the request within the limits and reads the whole answer. Where
+// nothing was sent, sent is zero.
+func (c *Client) once(ctx context.Context, r request) (sent time.Time, a *answer, err error) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return sent, nil, ctx.Err()
+	}
+	if err := c.limiter.Wait(ctx); err != nil {
+		return sent, nil, err
+	}
+	if err := c.gate.pass(ctx); err != nil {
+		return sent, nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url.String(), nil)
+	if err != nil {
+		return sent, nil, err
+	}
+	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	req.Header.Set("Accept", "application/json,text/html;q=0.9,*/*;q=0.8")
+	req.Header.Set("Accept-Language", "en-US,en;q=0.9")
+	if r.cookies != "" {
+		req.Header.Set("Cookie", r.cookies)
+	}
+	client := c.http
+	if r.jar != nil {
+		withJar := *c.http
+		withJar.Jar = r.jar
+		client = &withJar
+	}
+	sent = time.Now()
+	res, err := client.Do(req)
+	if err != nil {
+		return sent, nil, &Error{Kind: Unreachable, Call: r.call, Err: withoutQuery(err)}
+	}
+	defer res.Body.Close()
+	a = &answer{status: res.StatusCode, header: res.Header, source: c.source}
+	if res.Header.Get(SimulatedHeader) != "" {
+		a.source = tick.SourceSimulated
+	}
+	a.body, err = io.ReadAll(io.LimitReader(res.Body, maxBody+1))
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return sent, nil, &Error{Kind: BadAnswer, Call: r.call, Status: res.StatusCode, Err: errTruncated}
+	case err != nil:
+		e := &Error{Kind: BadAnswer, Call: r.call, Status: res.StatusCode, Err: fmt.Errorf("read the body: %w", err)}
+		if broken := net.Error(nil); errors.As(err, &broken) || ctx.Err() != nil {
+			e.Kind = Unreachable
+		}
+		return sent, nil, e
+	case len(a.body) > maxBody:
+		return sent, nil, &Error{Kind: BadAnswer, Call: r.call, Status: res.StatusCode, Err: fmt.Errorf("the body is larger than %d bytes", maxBody)}
+	}
+	return sent, a, a.judge(r)
+}
+
+// withoutQuery keeps crumbs out of what is shown.
+func withoutQuery(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		at, _, _ := strings.Cut(u.URL, "?")
+		return fmt.Errorf("%s: %w", at, u.Err)
+	}
+	return err
+}
+
+// asError makes an *Error of any error of a call.
+func asError(call string, err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Kind: Unreachable, Call: call, Err: err}
+}

@@ -1,0 +1,264 @@
+package yahoo
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"ticktape/internal/tick"
+)
+
+// Quote is the latest trade of one symbol, as Yahoo tells it. Times are
+// milliseconds since the Unix epoch; Yahoo gives whole seconds.
+type Quote struct {
+	Symbol string
+	// Name is what a person calls it: "Apple Inc.".
+	Name string
+	// Type is Yahoo's quoteType: EQUITY, ETF, INDEX, CURRENCY, FUTURE, CRYPTOCURRENCY, MUTUALFUND, OPTION, …
+	Type string
+
+	// Price and Time are those of the latest trade: in the states PRE and POST
+	// that of the extended session, where one has traded, else the regular one.
+	Price tick.Price
+	Time  int64
+	// MarketState is the exchange's when Yahoo answered.
+	MarketState tick.MarketState
+
+	// Volume is the cumulative volume of the regular session that the time
+	// VolumeTime is in. HasVolume tells whether Yahoo said one.
+	Volume     int64
+	HasVolume  bool
+	VolumeTime int64
+	// VolumeRolling: Volume is that of the last 24 hours, as for crypto
+	// currencies, and not a day's.
+	VolumeRolling bool
+
+	// PreviousClose is the close of the session before, or tick.Unknown.
+	PreviousClose tick.Price
+	Currency      string
+	Exchange      string
+	// Timezone is the exchange's IANA name and UTCOffset its distance from UTC at present.
+	Timezone  string
+	UTCOffset time.Duration
+	// PriceHint is the number of decimals to show.
+	PriceHint int
+	// Delay is how far Yahoo's data of this exchange lag behind it.
+	Delay time.Duration
+	// Source is tick.SourceYahoo, or tick.SourceSimulated where a stand-in answered.
+	Source tick.Source
+}
+
+type rawQuote struct {
+	Symbol               scalar `json:"symbol"`
+	ShortName            scalar `json:"shortName"`
+	LongName             scalar `json:"longName"`
+	QuoteType            scalar `json:"quoteType"`
+	MarketState          scalar `json:"marketState"`
+	Currency             scalar `json:"currency"`
+	Exchange             scalar `json:"exchange"`
+	TimezoneName         scalar `json:"exchangeTimezoneName"`
+	UTCOffset            scalar `json:"gmtOffSetMilliseconds"`
+	PriceHint            scalar `json:"priceHint"`
+	DelayedBy            scalar `json:"exchangeDataDelayedBy"`
+	RegularPrice         scalar `json:"regularMarketPrice"`
+	RegularTime          scalar `json:"regularMarketTime"`
+	RegularVolume        scalar `json:"regularMarketVolume"`
+	RegularPreviousClose scalar `json:"regularMarketPreviousClose"`
+	Volume24Hr           scalar `json:"volume24Hr"`
+	PrePrice             scalar `json:"preMarketPrice"`
+	PreTime              scalar `json:"preMarketTime"`
+	PostPrice            scalar `json:"postMarketPrice"`
+	PostTime             scalar `json:"postMarketTime"`
+}
+
+// apiError is the error object of Yahoo's answers.
+type apiError struct {
+	Code        scalar `json:"code"`
+	Description scalar `json:"description"`
+}
+
+// DecodeQuotes reads the body of an answer of v7/finance/quote. A quote that
+// can't be used is in failed with its reason and spoils no other. The error is
+// an *Error: Yahoo's own, or BadAnswer.
+func DecodeQuotes(body []byte) (quotes []Quote, failed []SymbolError, err error) {
+	var doc struct {
+		QuoteResponse *struct {
+			Result []json.RawMessage `json:"result"`
+			Error  *apiError         `json:"error"`
+		} `json:"quoteResponse"`
+		Finance *struct {
+			Error *apiError `json:"error"`
+		} `json:"finance"`
+	}
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, nil, badJSON("quote", err)
+	}
+	switch {
+	case doc.Finance != nil && doc.Finance.Error != nil:
+		return nil, nil, doc.Finance.Error.asError("quote")
+	case doc.QuoteResponse == nil:
+		return nil, nil, &Error{Kind: BadAnswer, Call: "quote", Err: errors.New("the answer has no quoteResponse")}
+	case doc.QuoteResponse.Error != nil:
+		return nil, nil, doc.QuoteResponse.Error.asError("quote")
+	}
+	for _, m := range doc.QuoteResponse.Result {
+		var raw rawQuote
+		if err := json.Unmarshal(m, &raw); err != nil {
+			failed = append(failed, SymbolError{"?", "an entry of the result is no object"})
+			continue
+		}
+		q, err := raw.quote()
+		if err != nil {
+			failed = append(failed, SymbolError{q.Symbol, err.Error()})
+			continue
+		}
+		quotes = append(quotes, q)
+	}
+	return quotes, failed, nil
+}
+
+// quote reads what a tick needs. Where it returns an error the quote still has
+// its symbol.
+func (r *rawQuote) quote() (q Quote, err error) {
+	q = Quote{
+		Symbol:      r.Symbol.string(),
+		Name:        r.ShortName.string(),
+		Type:        r.QuoteType.string(),
+		MarketState: tick.ParseMarketState(r.MarketState.string()),
+		Currency:    r.Currency.string(),
+		Exchange:    r.Exchange.string(),
+		Timezone:    r.TimezoneName.string(),
+		PriceHint:   2,
+	}
+	if q.Symbol == "" {
+		q.Symbol = "?"
+		return q, errors.New("the quote has no symbol")
+	}
+	if q.Name == "" {
+		q.Name = r.LongName.string()
+	}
+	q.Price, q.Time, err = trade("regularMarket", r.RegularPrice, r.RegularTime)
+	regular := err == nil
+	q.VolumeTime = q.Time
+	extended, price, at := "", scalar{}, scalar{}
+	switch q.MarketState {
+	case tick.MarketPre:
+		extended, price, at = "preMarket", r.PrePrice, r.PreTime
+	case tick.MarketPost:
+		extended, price, at = "postMarket", r.PostPrice, r.PostTime
+	}
+	// Outside of the regular session its last trade stays the latest until the
+	// extended session has one of its own.
+	if extended != "" && price.kind != absent && at.kind != absent {
+		p, t, perr := trade(extended, price, at)
+		if perr != nil {
+			return q, perr
+		}
+		if !regular && !errors.Is(err, errAbsent) {
+			return q, err
+		}
+		if !regular || t >= q.Time {
+			q.Price, q.Time, err = p, t, nil
+		}
+	}
+	if err != nil {
+		return q, err
+	}
+
+	if q.Volume, err = r.RegularVolume.int(); err == nil && regular {
+		q.HasVolume = true
+	} else if err != nil && !errors.Is(err, errAbsent) {
+		return q, fmt.Errorf("regularMarketVolume %w", err)
+	}
+	if q.Volume < 0 {
+		return q, fmt.Errorf("regularMarketVolume is negative: %d", q.Volume)
+	}
+	if !q.HasVolume {
+		q.Volume = 0
+	}
+	if v, err := r.Volume24Hr.int(); err == nil && q.HasVolume {
+		q.VolumeRolling = v == q.Volume
+	}
+	// What follows is for showing: where it can't be read it is not known.
+	if p, err := r.RegularPreviousClose.price(); err == nil {
+		q.PreviousClose = p
+	}
+	if v, err := r.UTCOffset.int(); err == nil && v > -maxOffset && v < maxOffset {
+		q.UTCOffset = time.Duration(v) * time.Millisecond
+	}
+	if v, err := r.PriceHint.int(); err == nil && v >= 0 && v <= tick.Decimals {
+		q.PriceHint = int(v)
+	}
+	if v, err := r.DelayedBy.int(); err == nil && v > 0 && v < 10_000 {
+		q.Delay = time.Duration(v) * time.Minute
+	}
+	return q, nil
+}
+
+// maxOffset is a day in milliseconds, farther from UTC than any place.
+const maxOffset = 86_400_000
+
+// maxSeconds is about the year 2200: what is larger is not in seconds.
+const maxSeconds = 7_258_118_400
+
+// trade reads the price and the time of a trade. The error says which field is wrong.
+func trade(session string, price, at scalar) (p tick.Price, ms int64, err error) {
+	p, err = price.price()
+	if err != nil {
+		return 0, 0, fmt.Errorf("%sPrice %w", session, err)
+	}
+	if p == 0 {
+		return 0, 0, fmt.Errorf("%sPrice is 0", session)
+	}
+	s, err := at.int()
+	if err != nil {
+		return 0, 0, fmt.Errorf("%sTime %w", session, err)
+	}
+	if s <= 0 || s > maxSeconds {
+		return 0, 0, fmt.Errorf("%sTime is not in seconds since 1970: %d", session, s)
+	}
+	return p, s * 1000, nil
+}
+
+func (e *apiError) asError(call string) *Error {
+	out := &Error{Kind: BadAnswer, Call: call, Code: clip(e.Code.string()), Description: clip(e.Description.string())}
+	switch strings.ToLower(out.Code) {
+	case "not found":
+		out.Kind = NotFound
+	case "unauthorized":
+		out.Kind = Unauthorized
+	case "bad request", "unprocessable entity", "argument-error", "invalid input":
+		out.Kind = BadRequest
+	case "too many requests":
+		out.Kind = RateLimited
+	}
+	return out
+}
+
+// errTruncated is the cause of a BadAnswer that ended too early.
+var errTruncated = fmt.Errorf("the body is truncated: %w", io.ErrUnexpectedEOF)
+
+func (e *Error) truncated() bool { return errors.Is(e.Err, io.ErrUnexpectedEOF) }
+
+func badJSON(call string, err error) *Error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input" {
+		err = errTruncated
+	} else {
+		err = fmt.Errorf("the body is not the JSON that was expected: %w", err)
+	}
+	return &Error{Kind: BadAnswer, Call: call, Err: err}
+}
+
+// clip bounds text of others that is shown, and keeps it on one line.
+func clip(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	const limit = 200
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
