@@ -44,9 +44,15 @@ func cursorSum(b []byte, query string) uint32 {
 // maxAt bounds the numbers of a position.
 const maxAt = 4
 
+// maxCursor is more than the longest cursor there is.
+const maxCursor = 200
+
 // decodeCursor reads what encode wrote for the same query; ok is false for
 // anything else.
 func decodeCursor(text, query string) (p position, ok bool) {
+	if len(text) > maxCursor {
+		return p, false
+	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(b) < 5 || b[0] != cursorVersion {
 		return p, false

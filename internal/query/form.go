@@ -17,7 +17,6 @@ const (
 	maxSymbols   = 500
 
 	maxSymbolLength = 64
-	maxCursorLength = 400
 )
 
 // Times outside of these are taken for a mistake of unit: 10^11 ms is in 1973,

@@ -1,0 +1,164 @@
+package query
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+
+	handler "github.com/openfaas/templates-sdk/go-http"
+	"pgregory.net/rapid"
+
+	"ticktape/internal/chunk"
+	"ticktape/internal/window"
+)
+
+// testStart is a minute of March 2026.
+const testStart = 1772461800000
+
+type failer interface {
+	Helper()
+	Fatalf(string, ...any)
+}
+
+// get asks for JSON and returns it decoded, failing the test unless it is a success.
+func get[T any](t failer, answer func(handler.Request) handler.Response, query string) (body T) {
+	t.Helper()
+	res := answer(handler.Request{Method: http.MethodGet, QueryString: query})
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("?%s: %d %s", query, res.StatusCode, res.Body)
+	}
+	if err := json.Unmarshal(res.Body, &body); err != nil {
+		t.Fatalf("?%s: %v in %s", query, err, res.Body)
+	}
+	return body
+}
+
+type tickPage struct {
+	Ticks []struct {
+		Log    int32
+		Offset int64
+	}
+	Next string
+}
+
+func TestPagesOfTicksHoldEachTradeOfTheRangeOnceInOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &memory{chunks: map[place][][]chunk.Record{}}
+		// Few milliseconds and few seqs, so that trades share both and repeat.
+		var all []Record
+		logs := rapid.SliceOfNDistinct(rapid.Int32Range(65536, 65539), 1, 3, rapid.ID).Draw(t, "logs")
+		for _, log := range logs {
+			n := rapid.IntRange(0, 60).Draw(t, "n")
+			byWindow := map[int64][]chunk.Record{}
+			for offset := range n {
+				at := testStart + rapid.Int64Range(0, 5).Draw(t, "window")*window.Length + rapid.Int64Range(0, 3).Draw(t, "ms")
+				r := record(int64(offset), at, rapid.Int64Range(0, 2).Draw(t, "seq"), 1, 1)
+				all = append(all, Record{log, r})
+				byWindow[window.Start(at)] = append(byWindow[window.Start(at)], r)
+			}
+			for start, records := range byWindow {
+				at := place{start, log}
+				for i := 0; i < len(records); {
+					n := rapid.IntRange(1, 8).Draw(t, "chunk")
+					end := min(i+n, len(records))
+					m.chunks[at] = append(m.chunks[at], records[i:end])
+					i = end - rapid.IntRange(0, end-i-1).Draw(t, "overlap")
+					if end == len(records) {
+						break
+					}
+				}
+			}
+			m.quotes = append(m.quotes, Record{log, record(0, testStart+5*window.Length, 0, 1, 1)})
+		}
+		from := testStart + rapid.Int64Range(-10, 200_000).Draw(t, "from")
+		to := from + rapid.Int64Range(1, 400_000).Draw(t, "length")
+		slices.SortFunc(all, func(a, b Record) int { return compare(&a, &b) })
+		seen := map[any]bool{}
+		var want []string
+		for _, r := range all {
+			if !seen[r.ID()] && r.EventTime >= from && r.EventTime < to {
+				want = append(want, fmt.Sprint(r.Log, "/", r.Offset))
+			}
+			seen[r.ID()] = true
+		}
+
+		api := New(m.open)
+		limit := rapid.IntRange(1, 20).Draw(t, "limit")
+		query := fmt.Sprintf("symbol=AAPL&from=%d&to=%d&limit=%d", from, to, limit)
+		var got []string
+		for cursor := ""; ; {
+			page := get[tickPage](t, api.Ticks, query+cursor)
+			for _, tr := range page.Ticks {
+				got = append(got, fmt.Sprint(tr.Log, "/", tr.Offset))
+			}
+			if len(page.Ticks) > limit || len(got) > len(want) {
+				t.Fatalf("pages have %q, want %q", got, want)
+			}
+			if page.Next == "" {
+				break
+			}
+			cursor = "&cursor=" + url.QueryEscape(page.Next)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("pages have %q, want %q", got, want)
+		}
+	})
+}
+
+func TestALongQuietRangeIsReadOverSeveralPages(t *testing.T) {
+	const days = 20
+	last := int64(testStart + days*dayLength)
+	m := &memory{
+		quotes: []Record{{65536, record(1, last, 0, 1, 1)}},
+		chunks: map[place][][]chunk.Record{{last, 65536}: {{record(1, last, 0, 1, 1)}}},
+	}
+	api := New(m.open)
+	query := fmt.Sprintf("symbol=AAPL&from=%d&to=%d", int64(testStart), last+1)
+	pages, trades := 0, 0
+	for cursor := ""; ; pages++ {
+		m.reads = 0
+		page := get[tickPage](t, api.Ticks, query+cursor)
+		if m.reads > maxReads+64 {
+			t.Fatalf("a page took %d reads", m.reads)
+		}
+		trades += len(page.Ticks)
+		if page.Next == "" {
+			break
+		}
+		cursor = "&cursor=" + page.Next
+	}
+	if trades != 1 || pages < 3 {
+		t.Errorf("%d trades on %d pages", trades, pages)
+	}
+}
+
+func TestAWindowOfAnySizeTakesTheMemoryOfAPage(t *testing.T) {
+	m := &memory{
+		quotes: []Record{{65536, record(1, testStart, 0, 1, 1)}},
+		chunks: map[place][][]chunk.Record{},
+	}
+	const records = 200_000
+	var list []chunk.Record
+	for i := range int64(records) {
+		list = append(list, record(i, testStart+(i*7919)%window.Length, i, 1, 1))
+	}
+	c := &collector{from: testStart, to: testStart + window.Length, keep: 101}
+	most := 0
+	for part := range slices.Chunk(list, 1000) {
+		err := c.add(65536, Chunk{First: testStart, Last: testStart + window.Length, Decode: func(dst []chunk.Record) ([]chunk.Record, error) { return append(dst, part...), nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, cap(c.records))
+	}
+	if most > 4*c.keep {
+		t.Errorf("%d records were kept for a page of %d", most, c.keep)
+	}
+	if page := c.page(); len(page) != c.keep || page[0].EventTime != testStart {
+		t.Errorf("the page has %d records", len(page))
+	}
+	_ = m
+}
