@@ -1,0 +1,151 @@
+package store_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ticktape/internal/chunk"
+	"ticktape/internal/store"
+	"ticktape/internal/testbed"
+	"ticktape/internal/tick"
+	"ticktape/internal/window"
+)
+
+const aMinute = 1_763_000_040_000 // a window's start
+
+func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
+	s := testbed.Store(t)
+	w := store.Window{Start: aMinute, Log: 1<<16 + 3}
+	var want []*chunk.Row
+	var chunks []store.Chunk
+	var b chunk.Builder
+	for _, symbol := range []string{"AAPL", "MSFT"} {
+		for first := int64(10); first < 30; first += 10 {
+			b.Reset(symbol)
+			row := &chunk.Row{Log: w.Log, Symbol: symbol, First: first, Last: first + 9}
+			for o := first; o < first+10; o++ {
+				r := chunk.Record{Offset: o, LogTime: aMinute + o, Tick: tick.Tick{Symbol: symbol, EventTime: aMinute + o, Price: tick.Price(-o), Size: o, Exchange: "NMS"}}
+				row.Records = append(row.Records, r)
+				b.Add(&r)
+			}
+			row.Summary = b.Summary()
+			want = append(want, row)
+			chunks = append(chunks, store.Chunk{Symbol: symbol, First: row.First, Last: row.Last, Summary: row.Summary.Append(nil), Ticks: b.Append(nil)})
+		}
+	}
+	for range 2 { // the second changes nothing
+		if err := s.WriteChunks(t.Context(), w, chunks); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []*chunk.Row
+	err := s.ReadSummaries(t.Context(), w, func(r *chunk.Row) (err error) {
+		got = append(got, r)
+		r.Records, err = s.ReadChunk(t.Context(), aMinute, r)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	got, err = s.ReadChunks(t.Context(), w, "MSFT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want[2:], got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheLatestQuoteIsThatOfTheLatestTradeInAnyOrderOfWriting(t *testing.T) {
+	s := testbed.Store(t)
+	quote := func(offset, at int64, price tick.Price) []store.Quote {
+		return []store.Quote{{Offset: offset, Tick: tick.Tick{Symbol: "AAPL", EventTime: at, Price: price, Exchange: "NMS"}}}
+	}
+	const log, newer = 1<<16 + 3, 2 << 16
+	for _, w := range []struct {
+		log          int32
+		offset, time int64
+		price        tick.Price
+		want         tick.Price
+	}{
+		{log, 7, aMinute + 7, 70, 70},
+		{log, 8, aMinute + 6, 80, 70},    // an older trade behind a newer one
+		{log, 5, aMinute + 7, 50, 70},    // of the same millisecond, before it
+		{log, 9, aMinute + 7, 90, 90},    // of the same millisecond, behind it
+		{log, 7, aMinute + 7, 70, 90},    // a redelivery
+		{newer, 0, aMinute + 7, 1, 1},    // of the same millisecond, in a newer log
+		{newer, 1, aMinute + 5, 2, 1},    // an older trade in a newer log
+		{log, 3, aMinute + 60_000, 3, 3}, // a newer trade in an older log
+	} {
+		if err := s.WriteQuotes(t.Context(), w.log, quote(w.offset, w.time, w.price)); err != nil {
+			t.Fatal(err)
+		}
+		for _, symbols := range [][]string{nil, {"AAPL", "NONE"}} {
+			got, err := s.LatestQuotes(t.Context(), symbols)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != 1 || got["AAPL"].Price != w.want || got["AAPL"].Exchange != "NMS" {
+				t.Errorf("after offset %d of log %d: %v, want the price %d", w.offset, w.log, got, w.want)
+			}
+		}
+	}
+	logs, err := s.SymbolLogs(t.Context(), "AAPL")
+	if diff := cmp.Diff([]int32{log, newer}, logs); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if logs, err := s.SymbolLogs(t.Context(), "NONE"); len(logs) != 0 || err != nil {
+		t.Error(logs, err)
+	}
+}
+
+func TestCandlesAreReadBackInOrderAcrossYears(t *testing.T) {
+	s := testbed.Store(t)
+	const newYear = 1_767_225_600_000 // 2026-01-01T00:00Z
+	var want []store.Candle
+	for i := int64(-2); i < 2; i++ {
+		at := newYear + i*window.Length
+		c := store.Candle{
+			Symbol: "AAPL", Start: at, Exchange: "NMS", Source: tick.SourceYahoo, SealedAt: at + 90_000,
+			State: window.State{
+				Count: 3, Volume: math.MaxInt64, PriceSum: window.Sum{Hi: i, Lo: 7}, Turnover: window.Sum{Hi: math.MinInt64, Lo: math.MaxUint64},
+				Open: window.Point{EventTime: at + 1, Price: 10}, High: window.Point{Price: 30}, Low: window.Point{Price: -5}, Close: window.Point{EventTime: at + 9, Price: 20},
+			},
+		}
+		if err := s.WriteCandle(t.Context(), store.Minute, &c, 100); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, c)
+	}
+	older := want[0]
+	older.Count = 99
+	if err := s.WriteCandle(t.Context(), store.Minute, &older, 99); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name     string
+		from, to int64
+		limit    int
+		want     []store.Candle
+	}{
+		{"all", 0, newYear * 2, 10, want},
+		{"from is in, to is out", newYear - window.Length, newYear + window.Length, 10, want[1:3]},
+		{"a limit", 0, newYear * 2, 3, want[:3]},
+		{"an empty range", newYear, newYear, 10, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := s.ReadCandles(t.Context(), "AAPL", store.Minute, c.from, c.to, c.limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/gocql/gocql"
+
+	"ticktape/internal/tick"
+)
+
+// Quote is the latest trade of a symbol in a log.
+type Quote struct {
+	Offset int64
+	tick.Tick
+}
+
+// quoteChunk bounds a request's size.
+const quoteChunk = 1_000
+
+// WriteQuotes brings trades into the latest quotes of a log. A quote is one cell
+// that begins with its offset and is written at the time of its trade: of all
+// values ever written, in whatever order and however often, the one with the latest
+// event time stays, and of several of one millisecond the one with the highest
+// offset, because between cells of one write time Cassandra keeps the one with the
+// larger bytes. Idempotent and commutative.
+func (s *Store) WriteQuotes(ctx context.Context, log int32, quotes []Quote) error {
+	for part := range slices.Chunk(quotes, quoteChunk) {
+		b := s.batch(ctx, gocql.UnloggedBatch, len(part))
+		for i := range part {
+			q := &part[i]
+			cell, err := tick.Protobuf.Append(binary.BigEndian.AppendUint64(make([]byte, 0, 160), uint64(q.Offset)), &q.Tick)
+			if err != nil {
+				return fmt.Errorf("write quotes of log %d: %w", log, err)
+			}
+			b.Query("UPDATE quotes USING TIMESTAMP ? SET tick = ? WHERE log = ? AND symbol = ?", q.EventTime*1000, cell, log, q.Symbol)
+		}
+		if err := s.session.ExecuteBatch(b); err != nil {
+			return fmt.Errorf("write %d quotes of log %d: %w", len(part), log, err)
+		}
+	}
+	return nil
+}
+
+// LatestQuotes returns the latest trade of each of the symbols, or of all where
+// symbols is nil, over all logs. Symbols that never traded are absent. Idempotent.
+func (s *Store) LatestQuotes(ctx context.Context, symbols []string) (map[string]tick.Tick, error) {
+	logs, err := s.FedLogs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	latest := map[string]tick.Tick{}
+	for _, log := range logs { // in order, so that of trades of one millisecond the newest topic's stays
+		if symbols == nil {
+			err = s.quotes(ctx, log, nil, latest)
+		}
+		for part := range slices.Chunk(symbols, quoteChunk) {
+			if err == nil {
+				err = s.quotes(ctx, log, part, latest)
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read quotes of log %d: %w", log, err)
+		}
+	}
+	return latest, nil
+}
+
+func (s *Store) quotes(ctx context.Context, log int32, symbols []string, latest map[string]tick.Tick) error {
+	q := s.session.Query("SELECT symbol, tick FROM quotes WHERE log = ?", log)
+	if symbols != nil {
+		q = s.session.Query("SELECT symbol, tick FROM quotes WHERE log = ? AND symbol IN ?", log, textList(symbols))
+	}
+	it := q.WithContext(ctx).Consistency(s.cfg.ReadConsistency).Iter()
+	var symbol string
+	var decoder tick.Decoder
+	for {
+		var cell []byte // the tick's strings alias it
+		if !it.Scan(&symbol, &cell) {
+			return it.Close()
+		}
+		var t tick.Tick
+		if len(cell) < 8 {
+			it.Close()
+			return fmt.Errorf("the quote of %s has %d bytes", symbol, len(cell))
+		}
+		if err := decoder.Decode(tick.ContentProtobuf, cell[8:], &t); err != nil {
+			it.Close()
+			return fmt.Errorf("the quote of %s: %w", symbol, err)
+		}
+		if other, ok := latest[symbol]; !ok || t.EventTime >= other.EventTime {
+			latest[symbol] = t
+		}
+	}
+}
+
+// FedLogs lists the logs that persist has ever stored a tick of, in ascending
+// order: all that can hold chunks. Idempotent.
+func (s *Store) FedLogs(ctx context.Context) ([]int32, error) {
+	it := s.session.Query("SELECT DISTINCT log FROM quotes").WithContext(ctx).Consistency(s.cfg.ReadConsistency).Iter()
+	var logs []int32
+	for log := int32(0); it.Scan(&log); {
+		logs = append(logs, log)
+	}
+	if err := it.Close(); err != nil {
+		return nil, fmt.Errorf("list the logs that have ticks: %w", err)
+	}
+	slices.Sort(logs)
+	return logs, nil
+}
+
+// SymbolLogs lists, in ascending order, the logs that persist has ever stored a
+// tick of the symbol from: mostly one. Idempotent.
+func (s *Store) SymbolLogs(ctx context.Context, symbol string) ([]int32, error) {
+	logs, err := s.FedLogs(ctx)
+	if err != nil || len(logs) == 0 {
+		return nil, err
+	}
+	it := s.session.Query("SELECT log FROM quotes WHERE log IN ? AND symbol = ?", logs, symbol).
+		WithContext(ctx).Consistency(s.cfg.ReadConsistency).Iter()
+	logs = logs[:0]
+	for log := int32(0); it.Scan(&log); {
+		logs = append(logs, log)
+	}
+	if err := it.Close(); err != nil {
+		return nil, fmt.Errorf("list the logs that have ticks of %s: %w", symbol, err)
+	}
+	slices.Sort(logs)
+	return logs, nil
+}
