@@ -3,11 +3,11 @@ package query
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
+	"ticktape/internal/store"
 	"ticktape/internal/tick"
 	"ticktape/internal/window"
 )
@@ -47,9 +47,8 @@ func (f form) interval() (interval, error) {
 const (
 	// maxMinutes bounds the minutes that one page sums up.
 	maxMinutes = 50_000
-	// maxLive bounds how far back from the newest trade windows are looked for
-	// that are not sealed: registers are kept for two days.
-	maxLive = 2 * dayLength
+	// maxLive bounds the live windows that one page reads.
+	maxLive = 3_000
 )
 
 // candle is a row of the answer of candles.
@@ -96,17 +95,11 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	newest, logs, err := find(ctx, r, symbol)
+	known, err := find(ctx, r, symbol)
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := r.SealedUntil(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// Live windows run ahead of the history that quotes are of, by a minute at most.
-	end := window.Start(newest.EventTime) + 2*window.Length
-	s, err := f.spanOf(end, iv.usual)
+	s, err := f.spanOf(known.end(), iv.usual)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +112,10 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 	if s.at != nil {
 		from = max(from, s.at[0]-s.at[0]%iv.length)
 	}
-	m := minutes{r: r, symbol: symbol, logs: logs, sealed: sealed, end: end, source: newest.Source}
-	list, next, err := m.sum(ctx, iv, from, to, limit)
+	if err := known.load(ctx, from, to); err != nil {
+		return nil, err
+	}
+	list, next, err := known.sum(ctx, iv, from, to, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +123,7 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 	if next < to {
 		body.Next = (&position{From: s.from, To: s.to, At: []int64{next}}).encode(f.identity())
 	}
-	return &answer{body: body, rows: list, next: body.Next, final: to <= sealed}, nil
+	return &answer{body: body, rows: list, next: body.Next, final: known.sealed(from, to)}, nil
 }
 
 func roundUp(t, step int64) int64 {
@@ -138,110 +133,110 @@ func roundUp(t, step int64) int64 {
 	return t
 }
 
-// minutes are a symbol's base windows, sealed and live.
-type minutes struct {
-	r      Reader
-	symbol string
-	logs   []int32
-	sealed int64       // start of the first window that may change yet
-	end    int64       // of the newest window
-	source tick.Source // of live windows
-}
-
 // sum returns the candles that start in from ≤ start < to, at most limit, and
 // where the next one could start: to, when there are no more.
-func (m *minutes) sum(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
+func (k *stored) sum(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
 	list = []candle{}
+	next = to
 	// One more than the candles of a page can be made of shows that there are more.
 	most := min(limit*int(iv.length/minuteLength)+1, maxMinutes)
-	stored, err := m.r.Candles(ctx, m.symbol, "1m", from, to, most)
+	minutes, err := k.ReadCandles(ctx, k.symbol, store.Minute, from, to, most)
 	if err != nil {
 		return nil, 0, err
 	}
-	next = to
-	if len(stored) == most {
+	if len(minutes) == most {
 		// The last candle may have minutes that were not read.
-		last := stored[most-1].Start
+		last := minutes[most-1].Start
 		next = last - last%iv.length
 	}
-	live, err := m.live(ctx, max(from, m.sealed, m.end-maxLive), min(next, m.end), stored)
+	live, next, err := k.live(ctx, iv, from, next, minutes)
 	if err != nil {
 		return nil, 0, err
 	}
-	all := slices.Concat(stored, live)
-	slices.SortFunc(all, func(a, b Window) int { return cmp.Compare(a.Start, b.Start) })
+	minutes = append(minutes, live...)
+	slices.SortFunc(minutes, func(a, b store.Candle) int { return cmp.Compare(a.Start, b.Start) })
 
-	for len(all) > 0 && all[0].Start < next {
-		start := all[0].Start - all[0].Start%iv.length
+	for len(minutes) > 0 && minutes[0].Start < next {
+		start := minutes[0].Start - minutes[0].Start%iv.length
 		if len(list) == limit {
 			return list, start, nil
 		}
 		n := 0
-		for n < len(all) && all[n].Start < start+iv.length {
+		for n < len(minutes) && minutes[n].Start < start+iv.length {
 			n++
 		}
-		list = append(list, m.candle(start, iv, all[:n]))
-		all = all[n:]
+		list = append(list, k.candle(start, start+iv.length, minutes[:n]))
+		minutes = minutes[n:]
 	}
 	return list, next, nil
 }
 
-// candle sums up the windows of one interval.
-func (m *minutes) candle(start int64, iv interval, windows []Window) candle {
+// candle sums up the minutes of an interval.
+func (k *stored) candle(start, end int64, minutes []store.Candle) candle {
 	var s window.State
-	source := windows[0].Source
-	for i := range windows {
-		s.Merge(&windows[i].State)
-		if windows[i].Source != source {
+	source := minutes[0].Source
+	for i := range minutes {
+		s.Merge(&minutes[i].State)
+		if minutes[i].Source != source {
 			source = tick.SourceUnknown
 		}
 	}
-	return candleOf(start, &s, source, start+iv.length <= m.sealed || iv.length == minuteLength && windows[0].Sealed)
-}
-
-func candleOf(start int64, s *window.State, source tick.Source, sealed bool) candle {
 	return candle{
 		Start: Time(start),
 		Open:  priceDecimal(tick.Price(s.Open.Price)), High: priceDecimal(tick.Price(s.High.Price)),
 		Low: priceDecimal(tick.Price(s.Low.Price)), Close: priceDecimal(tick.Price(s.Close.Price)),
 		Volume: s.Volume, Turnover: sumDecimal(s.Turnover), VWAP: vwap(s.Turnover, s.Volume),
-		TickCount: s.Count, Source: source.String(), Sealed: sealed,
+		TickCount: s.Count, Source: source.String(), Sealed: k.sealed(start, end),
 	}
 }
 
-// live reads the windows from ≤ start < to of which there is no stored candle.
-func (m *minutes) live(ctx context.Context, from, to int64, stored []Window) ([]Window, error) {
-	have := map[int64]bool{}
-	for i := range stored {
-		have[stored[i].Start] = true
-	}
+// live reads the windows from ≤ start < to that are not sealed and of which
+// there is no candle, and returns where it ended: to, or before where there are more
+// of them than a page may read.
+func (k *stored) live(ctx context.Context, iv interval, from, to int64, have []store.Candle) (list []store.Candle, end int64, err error) {
 	var starts []int64
-	for start := roundUp(from, window.Length); start < to; start += window.Length {
-		if !have[start] {
+	newest := window.Start(k.newest.EventTime)
+	for _, start := range slices.Concat(k.unsealed, []int64{newest, newest + window.Length}) {
+		_, sealed := slices.BinarySearchFunc(have, start, func(c store.Candle, start int64) int { return cmp.Compare(c.Start, start) })
+		if start >= from && start < to && !sealed {
 			starts = append(starts, start)
 		}
 	}
-	states := make([]window.State, len(starts)*len(m.logs))
+	slices.Sort(starts)
+	starts = slices.Compact(starts)
+	end = to
+	// Enough for one candle at least, or paging would not get on.
+	if most := max(maxLive/len(k.logs), int(iv.length/minuteLength)+1); len(starts) > most {
+		end = starts[most] - starts[most]%iv.length
+		starts = starts[:most]
+	}
+	states := make([]window.State, len(starts)*len(k.logs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	for i := range states {
-		g.Go(func() (err error) {
-			states[i], err = m.r.Live(gctx, starts[i/len(m.logs)], m.logs[i%len(m.logs)], m.symbol)
+		g.Go(func() error {
+			w := store.Window{Start: starts[i/len(k.logs)], Log: k.logs[i%len(k.logs)]}
+			_, found, err := k.ReadWindow(gctx, w, []string{k.symbol})
+			if err == nil && len(found) > 0 {
+				states[i] = found[0].State
+			}
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("read live windows: %w", err)
+		return nil, 0, err
 	}
-	var live []Window
 	for i, start := range starts {
-		w := Window{Start: start, Source: m.source}
-		for _, s := range states[i*len(m.logs) : (i+1)*len(m.logs)] {
-			w.State.Merge(&s)
+		c := store.Candle{Symbol: k.symbol, Start: start, Source: k.newest.Source}
+		for _, s := range states[i*len(k.logs) : (i+1)*len(k.logs)] {
+			// Registers of windows that wait for seal for days have expired.
+			if s.Open.EventTime != 0 {
+				c.Merge(&s)
+			}
 		}
-		if w.State.Count > 0 {
-			live = append(live, w)
+		if c.Count > 0 {
+			list = append(list, c)
 		}
 	}
-	return live, nil
+	return list, end, nil
 }

@@ -6,77 +6,82 @@ import (
 	"sync"
 
 	"ticktape/internal/chunk"
+	"ticktape/internal/store"
 	"ticktape/internal/tick"
 	"ticktape/internal/window"
 )
 
-// memory is a Reader of what a test puts into it.
+// memory is a reader of what a test puts into it, all of one symbol.
 type memory struct {
-	quotes []Record
-	stored []Window // of interval 1m
-	sealed int64
-	live   map[place]window.State
-	chunks map[place][][]chunk.Record
+	newest   tick.Tick
+	logs     []int32
+	minutes  []store.Candle
+	unsealed []int64
+	live     map[store.Window]window.State
+	chunks   map[store.Window][][]chunk.Record
 
 	mu    sync.Mutex
-	reads int
+	reads int // of windows
 }
 
-type place struct {
-	start int64
-	log   int32
+func (m *memory) api() *API {
+	return newAPI(func(context.Context) (reader, error) { return m, nil })
 }
 
-func (m *memory) open(context.Context) (Reader, error) { return m, nil }
+func (m *memory) LatestQuotes(context.Context, []string) (map[string]tick.Tick, error) {
+	return map[string]tick.Tick{m.newest.Symbol: m.newest}, nil
+}
 
-func (m *memory) Quotes(_ context.Context, symbols []string) ([]Record, error) {
-	var list []Record
-	for _, r := range m.quotes {
-		if symbols == nil || slices.Contains(symbols, r.Symbol) {
-			list = append(list, r)
+func (m *memory) SymbolLogs(context.Context, string) ([]int32, error) { return m.logs, nil }
+
+func (m *memory) UnsealedWindows(_ context.Context, _ []int32, from, to int64) ([]int64, error) {
+	return slices.DeleteFunc(slices.Clone(m.unsealed), func(start int64) bool { return start < from || start >= to }), nil
+}
+
+func (m *memory) ReadCandles(_ context.Context, _ string, interval store.Interval, from, to int64, limit int) ([]store.Candle, error) {
+	var list []store.Candle
+	for _, c := range m.minutes {
+		if interval == store.Minute && c.Start >= from && c.Start < to && len(list) < limit {
+			list = append(list, c)
 		}
 	}
 	return list, nil
 }
 
-func (m *memory) Candles(_ context.Context, _, name string, from, to int64, limit int) ([]Window, error) {
-	var list []Window
-	for _, w := range m.stored {
-		if name == "1m" && w.Start >= from && w.Start < to && len(list) < limit {
-			list = append(list, w)
-		}
-	}
-	return list, nil
-}
-
-func (m *memory) SealedUntil(context.Context) (int64, error) { return m.sealed, nil }
-
-func (m *memory) Live(_ context.Context, start int64, log int32, _ string) (window.State, error) {
+func (m *memory) ReadWindow(_ context.Context, w store.Window, symbols []string) (int64, []store.SymbolState, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reads++
-	return m.live[place{start, log}], nil
+	s, ok := m.live[w]
+	if !ok || s.Count == 0 {
+		return 0, nil, nil
+	}
+	return 0, []store.SymbolState{{Symbol: symbols[0], State: s}}, nil
 }
 
-func (m *memory) Trades(_ context.Context, start int64, log int32, _ string, each func(Chunk) error) error {
+func (m *memory) EachChunk(_ context.Context, w store.Window, _ string, f func(*chunk.Summary, []byte) error) error {
 	m.mu.Lock()
 	m.reads++
 	m.mu.Unlock()
-	for _, records := range m.chunks[place{start, log}] {
-		c := Chunk{First: records[0].EventTime, Last: records[0].EventTime}
+	for _, records := range m.chunks[w] {
+		var b chunk.Builder
+		b.Reset("AAPL")
 		for i := range records {
-			c.First, c.Last = min(c.First, records[i].EventTime), max(c.Last, records[i].EventTime)
+			b.Add(&records[i])
 		}
-		c.Decode = func(dst []chunk.Record) ([]chunk.Record, error) { return append(dst, records...), nil }
-		if err := each(c); err != nil {
+		s := b.Summary()
+		if err := f(&s, b.Append(nil)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func record(offset, at, seq int64, p tick.Price, size int64) chunk.Record {
+// testStart is a minute of March 2026.
+const testStart = 1772461800000
+
+func testRecord(offset, at, seq int64) chunk.Record {
 	return chunk.Record{Offset: offset, LogTime: at, Tick: tick.Tick{
-		Symbol: "AAPL", EventTime: at, Seq: seq, Price: p, Size: size, Source: tick.SourceSimulated, Currency: "USD",
+		Symbol: "AAPL", EventTime: at, Seq: seq, Price: 1, Size: 1, Source: tick.SourceSimulated, Currency: "USD",
 	}}
 }

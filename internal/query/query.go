@@ -11,6 +11,7 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	handler "github.com/openfaas/templates-sdk/go-http"
+
+	"ticktape/internal/store"
 )
 
 // deadline is the most time that one request may take. It is below the 10
@@ -27,16 +30,26 @@ const deadline = 8 * time.Second
 // retryAfter is when a client should ask again while Cassandra is away, in seconds.
 const retryAfter = 2
 
+// inFlight bounds the requests that are worked on at a time, and with them the
+// memory, of which one takes up to 30 MB, and the reads that Cassandra gets at
+// once; more wait for their turn.
+const inFlight = 8
+
 // API answers the query functions. It is safe for concurrent use.
 type API struct {
-	open func(context.Context) (Reader, error)
-	now  func() time.Time
+	open  func(context.Context) (reader, error)
+	now   func() time.Time
+	turns chan struct{} // holds one element a request
 }
 
-// New returns an API that reads from what open returns, which is called for
-// every request: it connects when it first has to, and again after a failure.
-func New(open func(context.Context) (Reader, error)) *API {
-	return &API{open: open, now: time.Now}
+// New returns an API that reads from the store, which it connects to when it
+// first has to.
+func New(s *store.Lazy) *API {
+	return newAPI(func(ctx context.Context) (reader, error) { return s.Get(ctx) })
+}
+
+func newAPI(open func(context.Context) (reader, error)) *API {
+	return &API{open: open, now: time.Now, turns: make(chan struct{}, inFlight)}
 }
 
 // function is one of the query functions: its parameters, and how it gathers
@@ -97,6 +110,12 @@ func (a *API) get(ctx context.Context, req handler.Request, fn function) (handle
 	if err != nil {
 		return handler.Response{}, err
 	}
+	select {
+	case a.turns <- struct{}{}:
+		defer func() { <-a.turns }()
+	case <-ctx.Done():
+		return handler.Response{}, fmt.Errorf("wait for %d other requests: %w", inFlight, ctx.Err())
+	}
 	ans, err := fn.answer(a, ctx, f)
 	if err != nil {
 		return handler.Response{}, err
@@ -104,24 +123,19 @@ func (a *API) get(ctx context.Context, req handler.Request, fn function) (handle
 	return ans.response(asCSV, req.QueryString)
 }
 
-// unavailable marks an error of the store: the request was good, and may be sent again.
-type unavailable struct{ error }
-
-func (u unavailable) Unwrap() error { return u.error }
-
-// failure answers for an error: a Problem as it is, one of the store as 503.
+// failure answers for an error: a Problem as it is; any other is the store's, which
+// may be back soon unless what it holds is damaged.
 func failure(ctx context.Context, name string, err error) handler.Response {
 	var p *Problem
 	if errors.As(err, &p) {
 		return p.response()
 	}
-	var away unavailable
-	if !errors.As(err, &away) {
-		slog.ErrorContext(ctx, "a query could not be answered", "function", name, "error", err)
-		return problem(http.StatusInternalServerError, "The answer could not be made. The log of %s says why.", name).response()
+	if corrupt(err) {
+		slog.ErrorContext(ctx, "a query met damaged data", "function", name, "error", err)
+		return problem(http.StatusInternalServerError, "The stored data can't be read. The log of %s says which.", name).response()
 	}
 	if !errors.Is(err, context.Canceled) { // the client has gone
-		slog.WarnContext(ctx, "a query found no store", "function", name, "error", err)
+		slog.WarnContext(ctx, "a query was not answered by the store", "function", name, "error", err)
 	}
 	res := problem(http.StatusServiceUnavailable, "The database does not answer. Ask again in %d seconds.", retryAfter).response()
 	res.Header.Set("Retry-After", strconv.Itoa(retryAfter))

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -48,11 +47,10 @@ func (a *API) quotes(ctx context.Context, f form) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := r.Quotes(ctx, symbols)
+	latest, err := r.LatestQuotes(ctx, symbols)
 	if err != nil {
 		return nil, err
 	}
-	latest := latestBySymbol(records)
 
 	body := quotesBody{Quotes: []quote{}, Unknown: []string{}}
 	for _, s := range symbols {
@@ -76,7 +74,8 @@ func (a *API) quotes(ctx context.Context, f form) (*answer, error) {
 	}
 	now := a.now().UnixMilli()
 	for _, s := range names {
-		body.Quotes = append(body.Quotes, quoteOf(latest[s], now))
+		t := latest[s]
+		body.Quotes = append(body.Quotes, quoteOf(&t, now))
 	}
 	// CSV has no other place to say that a symbol is not known.
 	rows := slices.Clone(body.Quotes)
@@ -86,37 +85,20 @@ func (a *API) quotes(ctx context.Context, f form) (*answer, error) {
 	return &answer{body: body, rows: rows, next: body.Next}, nil
 }
 
-// latestBySymbol picks each symbol's newest trade among those of its logs.
-func latestBySymbol(records []Record) map[string]*Record {
-	latest := map[string]*Record{}
-	for i := range records {
-		r := &records[i]
-		if l, ok := latest[r.Symbol]; !ok || compare(l, r) < 0 {
-			latest[r.Symbol] = r
-		}
-	}
-	return latest
-}
-
-// compare orders records by event time; those of one millisecond by their place.
-func compare(a, b *Record) int {
-	return cmp.Or(cmp.Compare(a.EventTime, b.EventTime), cmp.Compare(a.Log, b.Log), cmp.Compare(a.Offset, b.Offset))
-}
-
-func quoteOf(r *Record, now int64) quote {
-	state, source, at, age := r.MarketState.String(), r.Source.String(), Time(r.EventTime), now-r.EventTime
+func quoteOf(t *tick.Tick, now int64) quote {
+	state, source, at, age := t.MarketState.String(), t.Source.String(), Time(t.EventTime), now-t.EventTime
 	q := quote{
-		Symbol: r.Symbol, Last: priceDecimal(r.Price),
-		Currency: text(r.Currency), Exchange: text(r.Exchange), MarketState: &state, Source: &source,
+		Symbol: t.Symbol, Last: priceDecimal(t.Price),
+		Currency: text(t.Currency), Exchange: text(t.Exchange), MarketState: &state, Source: &source,
 		EventTime: &at, AgeMS: &age,
 	}
-	if r.PreviousClose != tick.Unknown {
-		q.PreviousClose = priceDecimal(r.PreviousClose)
-		q.Change = change(r.Price, r.PreviousClose)
-		q.Percent = percent(r.Price, r.PreviousClose)
+	if t.PreviousClose != tick.Unknown {
+		q.PreviousClose = priceDecimal(t.PreviousClose)
+		q.Change = change(t.Price, t.PreviousClose)
+		q.Percent = percent(t.Price, t.PreviousClose)
 	}
-	if r.DayVolume != tick.Unknown {
-		q.DayVolume = &r.DayVolume
+	if t.DayVolume != tick.Unknown {
+		q.DayVolume = &t.DayVolume
 	}
 	return q
 }

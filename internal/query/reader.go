@@ -2,52 +2,73 @@ package query
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"ticktape/internal/chunk"
+	"ticktape/internal/store"
 	"ticktape/internal/tick"
 	"ticktape/internal/window"
 )
 
-// Reader is what answers are made of. Its methods only read, so they may be
-// called again after any error; an error means that the store did not answer,
-// unless it wraps ErrCorrupt. The adapter to Cassandra is Cassandra.
-type Reader interface {
-	// Quotes returns the latest trade of each of the symbols in every log that
-	// has one, in any order; of all symbols where symbols is nil.
-	Quotes(ctx context.Context, symbols []string) ([]Record, error)
-	// Candles returns the symbol's stored candles of the interval ("1m" or "1d")
-	// that start in from ≤ start < to, by start, the first limit of them.
-	Candles(ctx context.Context, symbol, interval string, from, to int64, limit int) ([]Window, error)
-	// SealedUntil returns the start of the first window that is not sealed, and
-	// 0 while none is.
-	SealedUntil(ctx context.Context) (int64, error)
-	// Live returns what the trades of the symbol in the window that starts at
-	// start come to, as far as the log has fed it. Without trades the state is zero.
-	Live(ctx context.Context, start int64, log int32, symbol string) (window.State, error)
-	// Trades calls each for the stored chunks of the symbol's trades in the window
-	// that starts at start, one after the other. A record may be in several chunks.
-	Trades(ctx context.Context, start int64, log int32, symbol string, each func(Chunk) error) error
+// reader is the part of *store.Store that answers are made of. All of it only
+// reads, so it may be done again after any error.
+type reader interface {
+	LatestQuotes(ctx context.Context, symbols []string) (map[string]tick.Tick, error)
+	SymbolLogs(ctx context.Context, symbol string) ([]int32, error)
+	ReadCandles(ctx context.Context, symbol string, interval store.Interval, from, to int64, limit int) ([]store.Candle, error)
+	ReadWindow(ctx context.Context, w store.Window, symbols []string) (fence int64, states []store.SymbolState, err error)
+	EachChunk(ctx context.Context, w store.Window, symbol string, f func(s *chunk.Summary, ticks []byte) error) error
+	UnsealedWindows(ctx context.Context, logs []int32, from, to int64) ([]int64, error)
 }
 
-// Record is a record with the log that it is in.
-type Record struct {
-	Log int32
-	chunk.Record
+// stored is what the store knows of one symbol.
+type stored struct {
+	reader
+	symbol string
+	newest tick.Tick // its latest trade
+	logs   []int32   // that its trades are in
+	// unsealed lists in ascending order the windows of the request's range in
+	// which a trade may not yet be in the candle; see load.
+	unsealed []int64
 }
 
-// Window is what the trades of a symbol in one window come to.
-type Window struct {
-	Start  int64
-	State  window.State
-	Source tick.Source
-	// Sealed says that the window is stored as a candle.
-	Sealed bool
+// find looks a symbol up, which is a problem where no trade of it was ever stored.
+func find(ctx context.Context, r reader, symbol string) (*stored, error) {
+	latest, err := r.LatestQuotes(ctx, []string{symbol})
+	if err != nil {
+		return nil, err
+	}
+	newest, ok := latest[symbol]
+	if !ok {
+		return nil, unknownSymbol("symbol", symbol)
+	}
+	s := &stored{reader: r, symbol: symbol, newest: newest}
+	s.logs, err = r.SymbolLogs(ctx, symbol)
+	return s, err
 }
 
-// Chunk is a run of records of one symbol in one window, not decoded yet.
-type Chunk struct {
-	// First and Last bound the records' event times.
-	First, Last int64
-	// Decode appends the records to dst.
-	Decode func(dst []chunk.Record) ([]chunk.Record, error)
+// load looks up which windows of the range are not sealed.
+func (k *stored) load(ctx context.Context, from, to int64) (err error) {
+	k.unsealed, err = k.UnsealedWindows(ctx, k.logs, window.Start(from), to)
+	return err
+}
+
+// end is the end of the newest window that can have trades. Live windows run
+// ahead of the history, which tells the newest trade, by a minute at most.
+func (k *stored) end() int64 {
+	return window.Start(k.newest.EventTime) + 2*window.Length
+}
+
+// sealed tells whether nothing but a late trade can still change what the trades
+// with from ≤ event time < to come to. The range is part of the one that was loaded.
+func (k *stored) sealed(from, to int64) bool {
+	i, _ := slices.BinarySearch(k.unsealed, window.Start(from))
+	return to <= window.Start(k.newest.EventTime) && (i == len(k.unsealed) || k.unsealed[i] >= to)
+}
+
+// corrupt tells whether an error says that the store answered with nonsense, so
+// that asking again is of no use.
+func corrupt(err error) bool {
+	return errors.Is(err, chunk.ErrChunk) || errors.Is(err, tick.ErrTick)
 }

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ticktape/internal/chunk"
+	"ticktape/internal/store"
 	"ticktape/internal/tick"
 	"ticktape/internal/window"
 )
@@ -64,11 +66,11 @@ func (a *API) ticks(ctx context.Context, f form) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	newest, logs, err := find(ctx, r, symbol)
+	known, err := find(ctx, r, symbol)
 	if err != nil {
 		return nil, err
 	}
-	end := window.Start(newest.EventTime) + 2*window.Length
+	end := known.end()
 	s, err := f.spanOf(end, ticksUsual)
 	if err != nil {
 		return nil, err
@@ -81,18 +83,16 @@ func (a *API) ticks(ctx context.Context, f form) (*answer, error) {
 		if len(s.at) != 3 || s.at[1] != int64(int32(s.at[1])) {
 			return nil, badCursor()
 		}
-		c.after = &Record{int32(s.at[1]), chunk.Record{Offset: s.at[2], Tick: tick.Tick{EventTime: s.at[0]}}}
+		c.after = &record{int32(s.at[1]), chunk.Record{Offset: s.at[2], Tick: tick.Tick{EventTime: s.at[0]}}}
 		c.from = max(c.from, c.after.EventTime)
 	}
-	until, err := collect(ctx, r, symbol, logs, c, min(s.to, end))
+	until, err := known.collect(ctx, c, min(s.to, end))
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := r.SealedUntil(ctx)
-	if err != nil {
+	if err := known.load(ctx, s.from, s.to); err != nil {
 		return nil, err
 	}
-
 	body := ticksBody{Symbol: symbol, From: Time(s.from), To: Time(s.to), Ticks: []trade{}}
 	records := c.page()
 	next := position{From: s.from, To: s.to}
@@ -100,7 +100,7 @@ func (a *API) ticks(ctx context.Context, f form) (*answer, error) {
 	case len(records) > limit:
 		records = records[:limit]
 		last := records[limit-1]
-		next.At = []int64{last.EventTime, int64(last.Log), last.Offset}
+		next.At = []int64{last.EventTime, int64(last.log), last.Offset}
 	case until < min(s.to, end):
 		// Everything before until is given.
 		next.At = []int64{until - 1, math.MaxInt32, math.MaxInt64}
@@ -111,30 +111,12 @@ func (a *API) ticks(ctx context.Context, f form) (*answer, error) {
 	for i := range records {
 		body.Ticks = append(body.Ticks, tradeOf(&records[i]))
 	}
-	return &answer{body: body, rows: body.Ticks, next: body.Next, final: s.to <= sealed}, nil
-}
-
-// find returns the symbol's newest trade and the logs that its trades are in,
-// or the problem that there are none.
-func find(ctx context.Context, r Reader, symbol string) (newest *Record, logs []int32, err error) {
-	records, err := r.Quotes(ctx, []string{symbol})
-	if err != nil {
-		return nil, nil, err
-	}
-	newest = latestBySymbol(records)[symbol]
-	if newest == nil {
-		return nil, nil, unknownSymbol("symbol", symbol)
-	}
-	for i := range records {
-		logs = append(logs, records[i].Log)
-	}
-	slices.Sort(logs)
-	return newest, slices.Compact(logs), nil
+	return &answer{body: body, rows: body.Ticks, next: body.Next, final: known.sealed(s.from, s.to)}, nil
 }
 
 // collect reads window after window into c until it is full, end is reached or
 // the reads are used up, and returns the end of the last window read.
-func collect(ctx context.Context, r Reader, symbol string, logs []int32, c *collector, end int64) (until int64, err error) {
+func (k *stored) collect(ctx context.Context, c *collector, end int64) (until int64, err error) {
 	until = window.Start(c.from)
 	reads := 0
 	// A few windows at first, since they may well hold a page; ever more where
@@ -147,12 +129,14 @@ func collect(ctx context.Context, r Reader, symbol string, logs []int32, c *coll
 				break
 			}
 			start := until
-			for _, log := range logs {
+			for _, log := range k.logs {
 				g.Go(func() error {
-					return r.Trades(gctx, start, log, symbol, func(ch Chunk) error { return c.add(log, ch) })
+					return k.EachChunk(gctx, store.Window{Start: start, Log: log}, k.symbol, func(s *chunk.Summary, ticks []byte) error {
+						return c.add(log, s, ticks)
+					})
 				})
 			}
-			reads += len(logs)
+			reads += len(k.logs)
 			until += window.Length
 		}
 		if err := g.Wait(); err != nil {
@@ -162,30 +146,43 @@ func collect(ctx context.Context, r Reader, symbol string, logs []int32, c *coll
 	return until, nil
 }
 
+// record is a record of the history with the log that it is in.
+type record struct {
+	log int32
+	chunk.Record
+}
+
+// compare orders records by event time; those of one millisecond by their place.
+func compare(a, b *record) int {
+	return cmp.Or(cmp.Compare(a.EventTime, b.EventTime), cmp.Compare(a.log, b.log), cmp.Compare(a.Offset, b.Offset))
+}
+
 // collector keeps the first trades of a page, each once, out of chunks that come
 // in any order, overlap, and hold records of the same trade. It keeps about
 // twice as many as the page has, however many there are.
 type collector struct {
 	from, to int64
-	after    *Record // the last record of the page before, nil on the first
+	after    *record // the last record of the page before, nil on the first
 	keep     int
 
 	mu      sync.Mutex
+	decoder chunk.Decoder
 	scratch []chunk.Record
-	records []Record
+	records []record
 	kept    int   // records that were left by the last compaction
 	bound   int64 // event time behind which nothing is of the page, 0 while it may be
 }
 
 // add takes the records of a chunk that may be of the page.
-func (c *collector) add(log int32, ch Chunk) error {
+func (c *collector) add(log int32, s *chunk.Summary, ticks []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ch.Last < c.from || ch.First >= c.to || c.bound != 0 && ch.First > c.bound {
+	first, last := s.Open.EventTime, s.Close.EventTime
+	if last < c.from || first >= c.to || c.bound != 0 && first > c.bound {
 		return nil
 	}
 	var err error
-	if c.scratch, err = ch.Decode(c.scratch[:0]); err != nil {
+	if c.scratch, err = c.decoder.Decode(c.scratch[:0], ticks); err != nil {
 		return err
 	}
 	for i := range c.scratch {
@@ -193,7 +190,7 @@ func (c *collector) add(log int32, ch Chunk) error {
 		if r.EventTime < c.from || r.EventTime >= c.to || c.bound != 0 && r.EventTime > c.bound {
 			continue
 		}
-		c.records = append(c.records, Record{log, *r})
+		c.records = append(c.records, record{log, *r})
 		if len(c.records) >= c.kept+c.keep {
 			c.compact()
 		}
@@ -202,16 +199,14 @@ func (c *collector) add(log int32, ch Chunk) error {
 }
 
 // compact sorts the records, drops all but the first record of each trade, and
-// those behind the page. Records of the page before stay, because a trade that
-// was given there must not be given again for a second record of it; there are
-// none but those of the millisecond at which that page ended.
+// those behind the page. Of the millisecond at which the page before ended it keeps
+// all and counts none: whether a trade there was given can be known only
+// when its first record has been read.
 func (c *collector) compact() {
-	slices.SortFunc(c.records, func(a, b Record) int { return compare(&a, &b) })
+	slices.SortFunc(c.records, func(a, b record) int { return compare(&a, &b) })
 	seen := map[tick.ID]bool{}
-	unique, at := c.records[:0], int64(0)
-	given := 0
-	for i := range c.records {
-		r := c.records[i]
+	unique, counted, at := c.records[:0], 0, int64(0)
+	for _, r := range c.records {
 		if r.EventTime != at {
 			clear(seen)
 			at = r.EventTime
@@ -221,9 +216,10 @@ func (c *collector) compact() {
 		}
 		seen[r.ID()] = true
 		unique = append(unique, r)
-		if c.after != nil && compare(&r, c.after) <= 0 {
-			given++
-		} else if len(unique) == given+c.keep {
+		if c.after != nil && r.EventTime == c.after.EventTime {
+			continue
+		}
+		if counted++; counted == c.keep {
 			c.bound = r.EventTime
 			break
 		}
@@ -238,7 +234,7 @@ func (c *collector) full() bool {
 }
 
 // page returns the records of the page, and one more where there are more.
-func (c *collector) page() []Record {
+func (c *collector) page() []record {
 	c.compact()
 	i := 0
 	for c.after != nil && i < len(c.records) && compare(&c.records[i], c.after) <= 0 {
@@ -247,12 +243,12 @@ func (c *collector) page() []Record {
 	return c.records[i:]
 }
 
-func tradeOf(r *Record) trade {
+func tradeOf(r *record) trade {
 	t := trade{
 		EventTime: Time(r.EventTime), Price: priceDecimal(r.Price), Size: r.Size, Seq: r.Seq,
 		Currency: text(r.Currency), Exchange: text(r.Exchange),
 		MarketState: r.MarketState.String(), Source: r.Source.String(),
-		Log: r.Log, Offset: r.Offset,
+		Log: r.log, Offset: r.Offset,
 	}
 	if r.DayVolume != tick.Unknown {
 		t.DayVolume = &r.DayVolume

@@ -12,11 +12,9 @@ import (
 	"pgregory.net/rapid"
 
 	"ticktape/internal/chunk"
+	"ticktape/internal/store"
 	"ticktape/internal/window"
 )
-
-// testStart is a minute of March 2026.
-const testStart = 1772461800000
 
 type failer interface {
 	Helper()
@@ -46,21 +44,21 @@ type tickPage struct {
 
 func TestPagesOfTicksHoldEachTradeOfTheRangeOnceInOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &memory{chunks: map[place][][]chunk.Record{}}
+		m := &memory{chunks: map[store.Window][][]chunk.Record{}, newest: testRecord(0, testStart+5*window.Length, 0).Tick}
 		// Few milliseconds and few seqs, so that trades share both and repeat.
-		var all []Record
-		logs := rapid.SliceOfNDistinct(rapid.Int32Range(65536, 65539), 1, 3, rapid.ID).Draw(t, "logs")
-		for _, log := range logs {
+		var all []record
+		m.logs = rapid.SliceOfNDistinct(rapid.Int32Range(65536, 65539), 1, 3, rapid.ID).Draw(t, "logs")
+		for _, log := range m.logs {
 			n := rapid.IntRange(0, 60).Draw(t, "n")
 			byWindow := map[int64][]chunk.Record{}
 			for offset := range n {
 				at := testStart + rapid.Int64Range(0, 5).Draw(t, "window")*window.Length + rapid.Int64Range(0, 3).Draw(t, "ms")
-				r := record(int64(offset), at, rapid.Int64Range(0, 2).Draw(t, "seq"), 1, 1)
-				all = append(all, Record{log, r})
+				r := testRecord(int64(offset), at, rapid.Int64Range(0, 2).Draw(t, "seq"))
+				all = append(all, record{log, r})
 				byWindow[window.Start(at)] = append(byWindow[window.Start(at)], r)
 			}
 			for start, records := range byWindow {
-				at := place{start, log}
+				at := store.Window{Start: start, Log: log}
 				for i := 0; i < len(records); {
 					n := rapid.IntRange(1, 8).Draw(t, "chunk")
 					end := min(i+n, len(records))
@@ -71,21 +69,20 @@ func TestPagesOfTicksHoldEachTradeOfTheRangeOnceInOrder(t *testing.T) {
 					}
 				}
 			}
-			m.quotes = append(m.quotes, Record{log, record(0, testStart+5*window.Length, 0, 1, 1)})
 		}
 		from := testStart + rapid.Int64Range(-10, 200_000).Draw(t, "from")
 		to := from + rapid.Int64Range(1, 400_000).Draw(t, "length")
-		slices.SortFunc(all, func(a, b Record) int { return compare(&a, &b) })
+		slices.SortFunc(all, func(a, b record) int { return compare(&a, &b) })
 		seen := map[any]bool{}
 		var want []string
 		for _, r := range all {
 			if !seen[r.ID()] && r.EventTime >= from && r.EventTime < to {
-				want = append(want, fmt.Sprint(r.Log, "/", r.Offset))
+				want = append(want, fmt.Sprint(r.log, "/", r.Offset))
 			}
 			seen[r.ID()] = true
 		}
 
-		api := New(m.open)
+		api := m.api()
 		limit := rapid.IntRange(1, 20).Draw(t, "limit")
 		query := fmt.Sprintf("symbol=AAPL&from=%d&to=%d&limit=%d", from, to, limit)
 		var got []string
@@ -111,11 +108,9 @@ func TestPagesOfTicksHoldEachTradeOfTheRangeOnceInOrder(t *testing.T) {
 func TestALongQuietRangeIsReadOverSeveralPages(t *testing.T) {
 	const days = 20
 	last := int64(testStart + days*dayLength)
-	m := &memory{
-		quotes: []Record{{65536, record(1, last, 0, 1, 1)}},
-		chunks: map[place][][]chunk.Record{{last, 65536}: {{record(1, last, 0, 1, 1)}}},
-	}
-	api := New(m.open)
+	r := testRecord(1, last, 0)
+	m := &memory{newest: r.Tick, logs: []int32{65536}, chunks: map[store.Window][][]chunk.Record{{Start: last, Log: 65536}: {{r}}}}
+	api := m.api()
 	query := fmt.Sprintf("symbol=AAPL&from=%d&to=%d", int64(testStart), last+1)
 	pages, trades := 0, 0
 	for cursor := ""; ; pages++ {
@@ -136,20 +131,18 @@ func TestALongQuietRangeIsReadOverSeveralPages(t *testing.T) {
 }
 
 func TestAWindowOfAnySizeTakesTheMemoryOfAPage(t *testing.T) {
-	m := &memory{
-		quotes: []Record{{65536, record(1, testStart, 0, 1, 1)}},
-		chunks: map[place][][]chunk.Record{},
-	}
-	const records = 200_000
-	var list []chunk.Record
-	for i := range int64(records) {
-		list = append(list, record(i, testStart+(i*7919)%window.Length, i, 1, 1))
-	}
 	c := &collector{from: testStart, to: testStart + window.Length, keep: 101}
 	most := 0
-	for part := range slices.Chunk(list, 1000) {
-		err := c.add(65536, Chunk{First: testStart, Last: testStart + window.Length, Decode: func(dst []chunk.Record) ([]chunk.Record, error) { return append(dst, part...), nil }})
-		if err != nil {
+	var b chunk.Builder
+	for offset := int64(0); offset < 200_000; {
+		b.Reset("AAPL")
+		for range 1_000 {
+			r := testRecord(offset, testStart+(offset*7919)%window.Length, offset)
+			b.Add(&r)
+			offset++
+		}
+		s := b.Summary()
+		if err := c.add(65536, &s, b.Append(nil)); err != nil {
 			t.Fatal(err)
 		}
 		most = max(most, cap(c.records))
@@ -160,5 +153,4 @@ func TestAWindowOfAnySizeTakesTheMemoryOfAPage(t *testing.T) {
 	if page := c.page(); len(page) != c.keep || page[0].EventTime != testStart {
 		t.Errorf("the page has %d records", len(page))
 	}
-	_ = m
 }
