@@ -1,0 +1,279 @@
+// Package hub turns the board's state into streams for any number of clients:
+// a snapshot, then deltas. It knows neither Kafka, which package tail reads, nor
+// how messages reach a browser, which package push does.
+//
+// # Revisions instead of queues
+//
+// Everything that changes is marked with the number of the flush that it goes
+// out with, and a delta says between which two revisions it leads. A client is
+// only the last revision it was given: when its transport can take more, it is
+// given whatever changed since. So a slow client holds up nobody, needs no queue,
+// and gets the newest state in one message, while all that keep up with one
+// subscription share one encoded message. A client that comes back says where it
+// stood and goes on from there.
+//
+// # Locks
+//
+// Hub.mu guards the board, the groups and all feeds' revisions. It is held while
+// a message is encoded, never while one is written to a network.
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"ticktape/dashboard/board"
+	"ticktape/internal/window/windowpb"
+)
+
+// Config of a hub. Zero fields get the defaults.
+type Config struct {
+	// Flush is the shortest time between two deltas. The first change after a
+	// quiet time goes out at once.
+	Flush time.Duration
+	// Beat is the time between two pulses, which also show a client that its
+	// connection lives.
+	Beat time.Duration
+	// Clients and SymbolsPerClient bound what clients can ask for.
+	Clients          int
+	SymbolsPerClient int
+	Board            board.Limits
+}
+
+func (c Config) withDefaults() Config {
+	if c.Flush == 0 {
+		c.Flush = 50 * time.Millisecond
+	}
+	if c.Beat == 0 {
+		c.Beat = time.Second
+	}
+	if c.Clients == 0 {
+		c.Clients = 20_000
+	}
+	if c.SymbolsPerClient == 0 {
+		c.SymbolsPerClient = 500
+	}
+	if c.Board == (board.Limits{}) {
+		c.Board = board.DefaultLimits
+	}
+	return c
+}
+
+// Source is what the reader of the topic says of itself.
+type Source struct {
+	// Connected is whether the last thing that Kafka said was not an error.
+	Connected bool
+	// CaughtUp is whether everything that was in the topic at start has been read.
+	CaughtUp bool
+	// Behind is the number of records between the reader and the end of the topic.
+	Behind int64
+	// Problem says in a sentence what is wrong, and is empty where nothing is.
+	Problem string
+}
+
+// Hub holds the board and the clients. Make one with New, feed it with Apply,
+// and let Run run while it is used.
+type Hub struct {
+	cfg   Config
+	epoch string
+	dirty chan struct{} // has room for one: something waits for a flush
+
+	mu      sync.Mutex
+	board   *board.Board
+	rev     uint64 // of the last flush; what is applied is marked rev + 1
+	changed map[string]struct{}
+	groups  map[string]*group
+	wanted  map[string]map[*group]struct{} // by symbol; "" is all symbols
+	clients int
+	source  Source
+	meter   meter
+	pulse   *Message
+	beat    uint64
+	refused bool
+}
+
+// New makes a hub.
+func New(cfg Config) *Hub {
+	cfg = cfg.withDefaults()
+	var id [5]byte
+	_, _ = rand.Read(id[:]) // never fails
+	h := &Hub{
+		cfg:     cfg,
+		rev:     1, // 0 is a client that has nothing
+		epoch:   strings.ToLower(base32.StdEncoding.EncodeToString(id[:])),
+		dirty:   make(chan struct{}, 1),
+		board:   board.New(cfg.Board),
+		changed: map[string]struct{}{},
+		groups:  map[string]*group{},
+		wanted:  map[string]map[*group]struct{}{},
+		source:  Source{Problem: "Kafka has not been reached yet."},
+	}
+	h.beatLocked(time.Now())
+	return h
+}
+
+// Epoch names this hub's sequence of revisions. Those of another epoch mean
+// nothing here.
+func (h *Hub) Epoch() string { return h.epoch }
+
+// Apply takes updates in, in any order and any number of times. An update that
+// is none is counted and left out. Nothing of the updates is kept.
+func (h *Hub) Apply(updates []*windowpb.Update) {
+	if len(updates) == 0 {
+		return
+	}
+	now := time.Now()
+	h.mu.Lock()
+	wake := false
+	for _, u := range updates {
+		c, err := h.board.Apply(u, h.rev+1)
+		switch {
+		case errors.Is(err, board.ErrFull):
+			updatesTotal.WithLabelValues("refused").Inc()
+			if !h.refused {
+				h.refused = true
+				slog.Warn("more symbols than the dashboard shows; the rest is left out", "error", err)
+			}
+			continue
+		case err != nil:
+			updatesTotal.WithLabelValues("bad").Inc()
+			slog.Debug("left out a record of the windows topic", "error", err)
+			continue
+		case !c.Changed:
+			updatesTotal.WithLabelValues("repeated").Inc()
+			continue
+		}
+		updatesTotal.WithLabelValues("applied").Inc()
+		h.changed[c.Symbol.Name] = struct{}{}
+		wake = true
+		h.meter.add(now, c.Ticks, u.Latest, h.source.CaughtUp)
+	}
+	ticksKnown.Set(float64(h.board.Ticks()))
+	h.mu.Unlock()
+	if wake {
+		select {
+		case h.dirty <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// SetSource says how the reader of the topic is.
+func (h *Hub) SetSource(s Source) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	news := s.Connected != h.source.Connected || s.CaughtUp != h.source.CaughtUp || s.Problem != h.source.Problem
+	h.source = s
+	if news {
+		h.beatLocked(time.Now())
+	}
+}
+
+// Run flushes changes to the clients until ctx is done.
+func (h *Hub) Run(ctx context.Context) error {
+	beat := time.NewTicker(h.cfg.Beat)
+	defer beat.Stop()
+	var last time.Time
+	var later <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-h.dirty:
+			wait := h.cfg.Flush - time.Since(last)
+			if wait > 0 {
+				if later == nil {
+					later = time.After(wait)
+				}
+				continue
+			}
+		case <-later:
+		case now := <-beat.C:
+			h.mu.Lock()
+			h.beatLocked(now)
+			h.mu.Unlock()
+			continue
+		}
+		later = nil
+		last = time.Now()
+		h.flush()
+	}
+}
+
+// flush gives what was applied since the last flush a revision and wakes the
+// clients that want it.
+func (h *Hub) flush() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.changed) == 0 {
+		return
+	}
+	h.rev++
+	h.wake(h.wanted[""])
+	for symbol := range h.changed {
+		h.wake(h.wanted[symbol])
+	}
+	clear(h.changed)
+	flushesTotal.Inc()
+}
+
+func (h *Hub) wake(groups map[*group]struct{}) {
+	for g := range groups {
+		if g.rev != h.rev {
+			g.rev = h.rev
+			clear(g.deltas)
+			g.signal()
+		}
+	}
+}
+
+func (h *Hub) beatLocked(now time.Time) {
+	h.beat++
+	h.pulse = h.encodePulse(now)
+	for _, g := range h.groups {
+		g.signal()
+	}
+}
+
+// Status is what the dashboard says of itself over HTTP.
+type Status struct {
+	Epoch string `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+	Now   int64  `json:"now"`
+	// Ticks is how many ticks have reached the dashboard, those that were in the
+	// topic when it started included; LiveTicks only those that came since it
+	// had read these.
+	Ticks     int64 `json:"ticks"`
+	LiveTicks int64 `json:"live_ticks"`
+	// LastUpdate is when the last change came, 0 where none has.
+	LastUpdate int64  `json:"last_update"`
+	Symbols    int    `json:"symbols"`
+	Windows    int    `json:"windows"`
+	Clients    int    `json:"clients"`
+	Connected  bool   `json:"connected"`
+	CaughtUp   bool   `json:"caught_up"`
+	Behind     int64  `json:"behind"`
+	Problem    string `json:"problem,omitempty"`
+	// Simulated is whether any price shown is simulated; SimulatedSymbols how many.
+	Simulated        bool `json:"simulated"`
+	SimulatedSymbols int  `json:"simulated_symbols"`
+}
+
+// Status tells the hub's state.
+func (h *Hub) Status() Status {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Status{
+		Epoch: h.epoch, Seq: h.rev, Now: time.Now().UnixMilli(),
+		Ticks: h.board.Ticks(), LiveTicks: h.meter.ticks, LastUpdate: h.meter.last,
+		Symbols: len(h.board.All()), Windows: h.board.Windows(), Clients: h.clients,
+		Connected: h.source.Connected, CaughtUp: h.source.CaughtUp, Behind: h.source.Behind, Problem: h.source.Problem,
+		Simulated: h.board.Simulated() > 0, SimulatedSymbols: h.board.Simulated(),
+	}
+}
