@@ -82,6 +82,10 @@ func ConfigFromEnv() (Config, error) {
 // callTimeout bounds every request that does not wait for something to happen.
 const callTimeout = 10 * time.Second
 
+// metadataTTL bounds for how long kafka-go's transport takes brokers, leaders and
+// topics to be as they were.
+const metadataTTL = 2 * time.Second
+
 // Client is a connection to Kafka. It is safe for concurrent use and connects on
 // the first request; a broker that can't be reached is an error of that request,
 // and the next one tries anew.
@@ -98,6 +102,7 @@ func New(cfg Config) *Client {
 		ClientID:    "ticktape",
 		DialTimeout: 5 * time.Second,
 		IdleTimeout: time.Minute,
+		MetadataTTL: metadataTTL,
 		SASL:        cfg.login,
 	}
 	if cfg.TLS {
@@ -108,7 +113,7 @@ func New(cfg Config) *Client {
 		cfg:       cfg,
 		addr:      addr,
 		transport: transport,
-		kafka:     &kafka.Client{Addr: addr, Timeout: callTimeout, Transport: transport},
+		kafka:     &kafka.Client{Addr: addr, Transport: transport},
 	}
 }
 

@@ -2,24 +2,55 @@ package bus
 
 import (
 	"context"
-	"encoding/hex"
+	"encoding/base64"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/segmentio/kafka-go"
 )
 
-// mark is a committed offset with what its metadata says.
+// FormatID writes a topic id as Kafka's own tools do.
+func FormatID(id [16]byte) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// mark is a committed offset. Its metadata say which incarnation of the topic it
+// belongs to, so that a commit which outlived its topic is not taken for one of
+// the topic that was made in its place; and how many partitions the topic had
+// when the group first read it, so that a partition added later is known to be
+// new and read from its beginning.
 type mark struct {
-	offset int64
+	offset     int64
+	partitions int // 0 where the commit does not say
 }
 
-const idTag = "topic-id="
+const (
+	idTag         = "topic-id="
+	partitionsTag = "partitions="
+)
+
+func (m mark) metadata(id [16]byte) string {
+	return idTag + FormatID(id) + " " + partitionsTag + strconv.Itoa(m.partitions)
+}
+
+// parseMark reads a commit. ok is false where it belongs to another topic id. A
+// commit without our metadata was made by an operator's tool and is taken as it
+// stands.
+func parseMark(offset int64, metadata string, id [16]byte) (m mark, ok bool) {
+	m.offset = offset
+	for field := range strings.FieldsSeq(metadata) {
+		if v, found := strings.CutPrefix(field, idTag); found && v != FormatID(id) {
+			return mark{}, false
+		}
+		if v, found := strings.CutPrefix(field, partitionsTag); found {
+			m.partitions, _ = strconv.Atoi(v) // 0 where it is no number
+		}
+	}
+	return m, true
+}
 
 // committed reads the group's commits for the incarnation of the topic that info
-// describes. A commit without metadata is taken as it stands: an operator's tool
-// made it.
-func (c *Client) committed(ctx context.Context, group, topic string, info Info) (map[int]mark, error) {
+// describes, and whether there are any of another incarnation.
+func (c *Client) committed(ctx context.Context, group, topic string, info Info) (marks map[int]mark, stale bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	all := make([]int, info.Partitions)
@@ -31,18 +62,21 @@ func (c *Client) committed(ctx context.Context, group, topic string, info Info) 
 		err = resp.Error
 	}
 	if err != nil {
-		return nil, c.explain("read committed offsets of group "+group, err)
+		return nil, false, c.explain("read committed offsets of group "+group, err)
 	}
-	marks := map[int]mark{}
+	marks = map[int]mark{}
 	for _, p := range resp.Topics[topic] {
 		if p.Error != nil {
-			return nil, fmt.Errorf("read committed offset of group %s in %s[%d]: %w", group, topic, p.Partition, p.Error)
+			return nil, false, fmt.Errorf("read committed offset of group %s in %s[%d]: %w", group, topic, p.Partition, p.Error)
 		}
-		id, tagged := strings.CutPrefix(p.Metadata, idTag)
-		if p.CommittedOffset < 0 || tagged && id != hex.EncodeToString(info.ID[:]) {
+		if p.CommittedOffset < 0 {
 			continue
 		}
-		marks[p.Partition] = mark{offset: p.CommittedOffset}
+		if m, ok := parseMark(p.CommittedOffset, p.Metadata, info.ID); ok {
+			marks[p.Partition] = m
+		} else {
+			stale = true
+		}
 	}
-	return marks, nil
+	return marks, stale, nil
 }

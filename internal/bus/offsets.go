@@ -18,7 +18,7 @@ func (c *Client) Committed(ctx context.Context, group, topic string) (map[int]in
 	if err != nil {
 		return nil, err
 	}
-	marks, err := c.committed(ctx, group, topic, info)
+	marks, _, err := c.committed(ctx, group, topic, info)
 	if err != nil {
 		return nil, err
 	}

@@ -104,6 +104,7 @@ func (w *wbuf) int16(v int16)   { *w = binary.BigEndian.AppendUint16(*w, uint16(
 func (w *wbuf) int32(v int32)   { *w = binary.BigEndian.AppendUint32(*w, uint32(v)) }
 func (w *wbuf) int64(v int64)   { *w = binary.BigEndian.AppendUint64(*w, uint64(v)) }
 func (w *wbuf) length(n int)    { *w = binary.AppendUvarint(*w, uint64(n)+1) }
+func (w *wbuf) null()           { *w = append(*w, 0) }
 func (w *wbuf) noTags()         { *w = append(*w, 0) }
 func (w *wbuf) string(s string) { w.length(len(s)); *w = append(*w, s...) }
 
