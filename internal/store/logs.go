@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gocql/gocql"
@@ -17,6 +18,16 @@ func (s *Store) Incarnation(ctx context.Context, topic string, topicID [16]byte)
 	}
 	s.mu.Lock()
 	n, ok := s.logs[id]
+	s.mu.Unlock()
+	if ok {
+		return n, nil
+	}
+	// The partitions of a new topic ask all at once, and rivals for one row make
+	// each other's transactions time out.
+	s.naming.Lock()
+	defer s.naming.Unlock()
+	s.mu.Lock()
+	n, ok = s.logs[id]
 	s.mu.Unlock()
 	if ok {
 		return n, nil
@@ -64,6 +75,9 @@ func (s *Store) claimIncarnation(ctx context.Context, topic string, id gocql.UUI
 		row := map[string]any{}
 		applied, err := s.session.Query("UPDATE logs SET incarnation = ? WHERE topic_id = ? IF incarnation = ?", next, gocql.UUID{}, taken).
 			SerialConsistency(gocql.LocalSerial).WithContext(ctx).MapScanCAS(row)
+		if lost(err) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -72,6 +86,9 @@ func (s *Store) claimIncarnation(ctx context.Context, topic string, id gocql.UUI
 		}
 		applied, err = s.session.Query("UPDATE logs SET incarnation = ?, topic = ? WHERE topic_id = ? IF incarnation = null", next, topic, id).
 			SerialConsistency(gocql.LocalSerial).WithContext(ctx).MapScanCAS(row)
+		if lost(err) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -80,6 +97,14 @@ func (s *Store) claimIncarnation(ctx context.Context, topic string, id gocql.UUI
 		}
 	}
 	return 0, ctx.Err()
+}
+
+// lost tells a transaction that rivals kept from its end. Whether it took place
+// shows when its row is read again.
+func lost(err error) bool {
+	var timeout *gocql.RequestErrWriteTimeout
+	var unknown *gocql.RequestErrCASWriteUnknown
+	return errors.As(err, &timeout) || errors.As(err, &unknown)
 }
 
 // Log returns the number that stands for a topic's incarnation and a partition

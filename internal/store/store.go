@@ -71,6 +71,8 @@ type Store struct {
 
 	mu   sync.Mutex
 	logs map[gocql.UUID]int32 // incarnations known
+
+	naming sync.Mutex // held by who gives an incarnation its number
 }
 
 // ErrPeriodic is returned by Open where Cassandra acknowledges writes that a
