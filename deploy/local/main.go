@@ -12,12 +12,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ticktape/deploy/local/run"
 	"ticktape/deploy/local/servers"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// A second signal has its usual effect: we die at once, and all children with us.
+	context.AfterFunc(ctx, stop)
 	if err := command(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "ticktape:", err)
 		os.Exit(1)
@@ -29,12 +31,28 @@ func command(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		name, args = args[0], args[1:]
 	}
-	switch name {
-	case "servers":
+	if name == "servers" {
 		return runServers(ctx, args)
-	default:
-		return fmt.Errorf("unknown command %q: want servers", name)
 	}
+	cfg, err := run.ConfigFromEnv()
+	if err != nil {
+		return err
+	}
+	say := run.NewProgress(os.Stdout)
+	defer say.Close()
+	switch name {
+	case "run":
+		return run.Run(ctx, cfg, say)
+	case "stop":
+		return run.Stop(ctx, cfg, say)
+	case "status":
+		return run.Status(cfg, os.Stdout)
+	case "clean":
+		return run.Clean(ctx, cfg, say)
+	case "build":
+		return run.Build(ctx, cfg, func(what string) { say.Say("%s", what) })
+	}
+	return fmt.Errorf("unknown command %q: want run, stop, status, clean, build or servers", name)
 }
 
 // runServers runs Kafka and Cassandra alone until it is told to stop, for those

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -23,12 +22,7 @@ import (
 	"ticktape/deploy/local/servers"
 )
 
-const (
-	startLimit  = 30 * time.Second // from a process's start until it listens
-	backoffMin  = 100 * time.Millisecond
-	backoffMax  = 10 * time.Second
-	healthyLife = 30 * time.Second // a process that lived this long starts the back-off anew
-)
+const startLimit = 30 * time.Second // from a process's start until it listens
 
 // function is one deployment: its processes all run the same command.
 type function struct {
@@ -90,7 +84,7 @@ func (f *function) refresh() {
 	f.mu.Lock()
 	ready := make([]*replica, 0, len(f.replicas))
 	for _, r := range f.replicas {
-		if r.listening() {
+		if r.keeper.Status().State == process.Ready {
 			ready = append(ready, r)
 		}
 	}
@@ -120,7 +114,7 @@ func (f *function) scale(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for _, r := range added {
-		if first := r.awaitFirst(ctx); first != nil && err == nil {
+		if first := r.keeper.Await(ctx); first != nil && err == nil {
 			err = fmt.Errorf("function %s: %w", f.deployment.Service, first)
 		}
 	}
@@ -156,9 +150,7 @@ func (f *function) instances() []Instance {
 	defer f.mu.Unlock()
 	var all []Instance
 	for _, r := range f.replicas {
-		i := r.instance()
-		i.Function, i.Log = f.deployment.Service, f.log.Path()
-		all = append(all, i)
+		all = append(all, Instance{Function: f.deployment.Service, Log: f.log.Path(), Status: r.keeper.Status()})
 	}
 	return all
 }
@@ -175,10 +167,14 @@ func (f *function) env(port int) []string {
 	return append(env, "port="+p, "PORT="+p, "SECRETS_DIR="+f.secrets)
 }
 
+// GoMaxProcs is for children on a machine with many cores: a dozen processes
+// that each think they have all of them to themselves cost memory for nothing.
+func GoMaxProcs() string { return fmt.Sprintf("GOMAXPROCS=%d", min(runtime.NumCPU(), 4)) }
+
 // goLimits tells Go's runtime what the limits of the deployment say: without a
 // container nothing else would.
 func goLimits(limits *types.FunctionResources) []string {
-	env := []string{fmt.Sprintf("GOMAXPROCS=%d", min(runtime.NumCPU(), 4))}
+	env := []string{GoMaxProcs()}
 	if limits == nil {
 		return env
 	}
@@ -207,123 +203,44 @@ func quantity(s string) int64 {
 	return 0
 }
 
-// replica keeps one process of a function running until it is stopped.
+// replica is one process of a function, kept running.
 type replica struct {
-	f         *function
+	keeper    *process.Keeper
 	transport *http.Transport
-	cancel    context.CancelFunc
-	done      chan struct{}
-	stopped   error         // from the end of the process; read after done
-	first     chan struct{} // closed when the first process listens or failed to
-
-	mu       sync.Mutex
-	firstErr error
-	proc     *process.Process
-	port     int
-	up       bool
-	restarts int
-	ending   string
 }
 
 func (f *function) newReplica() *replica {
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &replica{f: f, cancel: cancel, done: make(chan struct{}), first: make(chan struct{}), transport: &http.Transport{
+	r := &replica{transport: &http.Transport{
 		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 		// All connections go to one process, and its callers are few and steady.
 		MaxIdleConns: 256, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second,
 		WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
 		DisableCompression: true,
 	}}
-	go r.keep(ctx)
+	r.keeper = process.Keep(f.plan, process.Watcher{Changed: f.refresh, Died: func(d process.Death) {
+		r.transport.CloseIdleConnections()
+		f.provider.cfg.Died(d)
+	}})
 	return r
 }
 
-func (r *replica) keep(ctx context.Context) {
-	defer close(r.done)
-	name := r.f.deployment.Service
-	wait := backoffMin
-	for {
-		begun := time.Now()
-		err := r.live(ctx)
-		if ctx.Err() != nil {
-			r.stopped = err
-			return
-		}
-		if time.Since(begun) > healthyLife {
-			wait = backoffMin
-		}
-		r.mu.Lock()
-		r.restarts++
-		r.ending = err.Error()
-		r.mu.Unlock()
-		r.settleFirst(fmt.Errorf("%w; the end of its log:\n%s", err, logEnd(r.f.log)))
-		r.f.refresh()
-		slog.Error("a function's process ended and is started again", "function", name, "ending", err, "in", wait, "log", "\n"+logEnd(r.f.log))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return
-		}
-		wait = min(2*wait, backoffMax)
-	}
-}
-
-// live runs one process to its end. Its error tells how that was, where it was
-// not asked for; else it tells of a process that had to be killed.
-func (r *replica) live(ctx context.Context) error {
+func (f *function) plan(context.Context) (process.Plan, error) {
 	port, err := servers.FreePort()
 	if err != nil {
-		return err
+		return process.Plan{}, err
 	}
-	f := r.f
-	proc, err := process.Start(process.Spec{
-		Name: f.deployment.Service, Path: f.command[0], Args: f.command[1:], Env: f.env(port), Dir: f.provider.cfg.WorkDir, Log: f.log,
-		StopTimeout: 20 * time.Second,
-	})
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.proc, r.port = proc, port
-	r.mu.Unlock()
-	f.provider.cfg.Changed()
-	defer func() {
-		r.mu.Lock()
-		r.up = false
-		r.mu.Unlock()
-		f.refresh()
-		r.transport.CloseIdleConnections()
-	}()
-	if err := awaitPort(ctx, port, proc); err != nil {
-		if ctx.Err() == nil && proc.Running() {
-			err = errors.Join(fmt.Errorf("it does not listen on the port in the variable port after %s", startLimit), proc.Kill())
-		}
-	} else {
-		r.mu.Lock()
-		r.up = true
-		r.mu.Unlock()
-		f.refresh()
-		r.settleFirst(nil)
-	}
-	select {
-	case <-proc.Done():
-		if err == nil {
-			err = errors.New(proc.Ending())
-		}
-		return err
-	case <-ctx.Done():
-		// No new calls from here on; the process finishes those it has.
-		r.mu.Lock()
-		r.up = false
-		r.mu.Unlock()
-		f.refresh()
-		return proc.Stop()
-	}
+	return process.Plan{
+		Spec: process.Spec{
+			Name: f.deployment.Service, Path: f.command[0], Args: f.command[1:], Env: f.env(port), Dir: f.provider.cfg.WorkDir, Log: f.log,
+			StopTimeout: 20 * time.Second,
+		},
+		Port:         port,
+		ReadyTimeout: startLimit,
+		Ready:        func(ctx context.Context) error { return awaitPort(ctx, port) },
+	}, nil
 }
 
-func awaitPort(ctx context.Context, port int, proc *process.Process) error {
-	limit := time.NewTimer(startLimit)
-	defer limit.Stop()
+func awaitPort(ctx context.Context, port int) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -334,82 +251,30 @@ func awaitPort(ctx context.Context, port int, proc *process.Process) error {
 		}
 		select {
 		case <-tick.C:
-		case <-proc.Done():
-			return errors.New(proc.Ending())
-		case <-limit.C:
-			return err
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("it does not listen on the port in the variable port: %w", ctx.Err())
 		}
 	}
 }
 
-func logEnd(log *process.Log) string {
-	var b strings.Builder
-	for _, line := range log.Tail(15) {
-		b.WriteString("    " + line.Text + "\n")
-	}
-	return strings.TrimRight(b.String(), "\n")
-}
-
-func (r *replica) settleFirst(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	select {
-	case <-r.first:
-	default:
-		r.firstErr = err
-		close(r.first)
-	}
-}
-
-func (r *replica) awaitFirst(ctx context.Context) error {
-	select {
-	case <-r.first:
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.firstErr
-	case <-ctx.Done():
-		return fmt.Errorf("wait until it listens: %w", ctx.Err())
-	}
-}
-
 func (r *replica) stop() error {
-	r.cancel()
-	<-r.done
-	return r.stopped
-}
-
-func (r *replica) listening() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.up
-}
-
-func (r *replica) instance() Instance {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	i := Instance{Port: r.port, Ready: r.up, Restarts: r.restarts, Ending: r.ending}
-	if r.proc != nil && r.proc.Running() {
-		i.PID, i.Started = r.proc.PID(), r.proc.Started()
-	}
-	return i
+	err := r.keeper.Stop()
+	r.transport.CloseIdleConnections()
+	return err
 }
 
 func (r *replica) rss() int64 {
-	if pid := r.instance().PID; pid != 0 {
+	if pid := r.keeper.Status().PID; pid != 0 {
 		return process.RSS(pid)
 	}
 	return 0
 }
 
 func (r *replica) host() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port))
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.keeper.Status().Port))
 }
 
-// hostname is the instance that faas-cli's logs name.
+// instanceName is the instance that faas-cli's logs name.
 func (f *function) instanceName() string {
 	name, err := os.Hostname()
 	if err != nil {

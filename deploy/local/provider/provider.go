@@ -28,6 +28,8 @@ import (
 	"github.com/openfaas/faas-provider/auth"
 	"github.com/openfaas/faas-provider/types"
 	"golang.org/x/sync/errgroup"
+
+	"ticktape/deploy/local/process"
 )
 
 // Namespace is the only one there is.
@@ -54,8 +56,8 @@ type Config struct {
 	Credentials *auth.BasicAuthCredentials
 	// Version is told to faas-cli.
 	Version string
-	// Changed is called after a function or one of its processes has changed; may be nil.
-	Changed func()
+	// Watcher hears of changes of functions and of processes that died; its functions may be nil.
+	process.Watcher
 }
 
 // Provider holds the deployed functions. It is safe for concurrent use.
@@ -76,6 +78,9 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if cfg.Changed == nil {
 		cfg.Changed = func() {}
+	}
+	if cfg.Died == nil {
+		cfg.Died = func(process.Death) {}
 	}
 	p := &Provider{cfg: cfg, functions: map[string]*function{}, deploying: map[string]*sync.Mutex{}}
 	for _, dir := range []string{p.secretsDir(), p.mountsDir()} {
@@ -315,13 +320,8 @@ func writeFile(path string, text []byte, mode os.FileMode) error {
 // Instance is one process of a function.
 type Instance struct {
 	Function string
-	PID      int // 0 while it is down
-	Port     int
-	Ready    bool
-	Restarts int
-	Ending   string // how its last process ended, empty where none has
-	Started  time.Time
 	Log      string // path of the function's log
+	process.Status
 }
 
 // Instances lists the processes of all functions, by name.

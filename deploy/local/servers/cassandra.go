@@ -54,39 +54,39 @@ var jvm17 = []string{
 
 // Cassandra prepares a node that is a cluster by itself and syncs its commit
 // log before it acknowledges (group, 5 ms).
-func Cassandra(ctx context.Context, o Options) (Launch, error) {
+func Cassandra(ctx context.Context, o Options) (process.Plan, error) {
 	if err := o.complete("cassandra", 1024); err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
 	}
 	java, err := Java(ctx)
 	if err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
 	}
 	lib, err := cassandraJars.dir(ctx, o.Cache, o.Say)
 	if err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
+	}
+	// Libraries unpacked here stay behind when the node is killed.
+	tmp, err := emptyDir(o.Dir, "tmp")
+	if err != nil {
+		return process.Plan{}, err
 	}
 	conf := filepath.Join(o.Dir, "conf")
 	if err := os.MkdirAll(conf, 0o755); err != nil {
-		return Launch{}, fmt.Errorf("make Cassandra's folder: %w", err)
+		return process.Plan{}, fmt.Errorf("make Cassandra's folder: %w", err)
 	}
-	for name, text := range map[string]string{
-		"cassandra.yaml": cassandraYAML(o),
-		"logback.xml":    cassandraLogging,
-		// Cassandra reads neither, and complains loudly where they are absent.
-		"cassandra-rackdc.properties": "dc=datacenter1\nrack=rack1\n",
-	} {
+	for name, text := range map[string]string{"cassandra.yaml": cassandraYAML(o), "logback.xml": cassandraLogging} {
 		if err := os.WriteFile(filepath.Join(conf, name), []byte(text), 0o644); err != nil {
-			return Launch{}, fmt.Errorf("write Cassandra's configuration: %w", err)
+			return process.Plan{}, fmt.Errorf("write Cassandra's configuration: %w", err)
 		}
 	}
 	cp, err := classPath(lib, conf)
 	if err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
 	}
 	agents, err := filepath.Glob(filepath.Join(lib, "jamm-*.jar"))
 	if err != nil || len(agents) != 1 {
-		return Launch{}, fmt.Errorf("the jars in %s are not whole: remove that folder and start again", lib)
+		return process.Plan{}, fmt.Errorf("the jars in %s are not whole: remove that folder and start again", lib)
 	}
 	args := []string{
 		fmt.Sprintf("-Xms%dm", o.HeapMB), fmt.Sprintf("-Xmx%dm", o.HeapMB),
@@ -102,14 +102,13 @@ func Cassandra(ctx context.Context, o Options) (Launch, error) {
 		"-Dcassandra-foreground=yes",
 		// Nobody to gossip with: these waits are for clusters.
 		"-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=1000", "-Dcassandra.superuser_setup_delay_ms=0",
-		"-Dcassandra.unsafesystem=false",
 		"-Dcassandra.max_queued_native_transport_requests=4096",
-		"-Djna.tmpdir=" + o.Dir, "-Djava.io.tmpdir=" + o.Dir,
+		"-Djna.tmpdir=" + tmp, "-Djava.io.tmpdir=" + tmp,
 	}
 	args = append(args, jvm17...)
 	args = append(args, "-cp", cp, "org.apache.cassandra.service.CassandraDaemon")
 	addr := fmt.Sprintf("%s:%d", host, o.Port)
-	return Launch{
+	return process.Plan{
 		Spec: process.Spec{
 			Name:        "cassandra",
 			Path:        java,
@@ -119,7 +118,8 @@ func Cassandra(ctx context.Context, o Options) (Launch, error) {
 			Log:         o.Log,
 			StopTimeout: 60 * time.Second,
 		},
-		Port: o.Port,
+		Port:         o.Port,
+		ReadyTimeout: startLimit,
 		Ready: func(ctx context.Context) error {
 			return poll(ctx, "Cassandra at "+addr, func(ctx context.Context) error { return answersCQL(ctx, addr) })
 		},

@@ -34,42 +34,47 @@ const kafkaLogging = `<?xml version="1.0" encoding="UTF-8"?>
 
 // Kafka prepares a broker: one process that is broker and controller, with
 // automatic topic creation off.
-func Kafka(ctx context.Context, o Options) (Launch, error) {
+func Kafka(ctx context.Context, o Options) (process.Plan, error) {
 	if err := o.complete("kafka", 512); err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
 	}
 	java, err := Java(ctx)
 	if err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
 	}
 	lib, err := kafkaJars.dir(ctx, o.Cache, o.Say)
 	if err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
 	}
 	cp, err := classPath(lib)
 	if err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
+	}
+	tmp, err := emptyDir(o.Dir, "tmp")
+	if err != nil {
+		return process.Plan{}, err
 	}
 	logging := filepath.Join(o.Dir, "log4j2.xml")
 	if err := os.WriteFile(logging, []byte(kafkaLogging), 0o644); err != nil {
-		return Launch{}, fmt.Errorf("write Kafka's configuration: %w", err)
+		return process.Plan{}, fmt.Errorf("write Kafka's configuration: %w", err)
 	}
 	config := filepath.Join(o.Dir, "server.properties")
 	if err := os.WriteFile(config, kafkaProperties(o), 0o644); err != nil {
-		return Launch{}, fmt.Errorf("write Kafka's configuration: %w", err)
+		return process.Plan{}, fmt.Errorf("write Kafka's configuration: %w", err)
 	}
 	jvm := []string{
 		fmt.Sprintf("-Xms%dm", min(o.HeapMB, 128)), fmt.Sprintf("-Xmx%dm", o.HeapMB),
 		"-XX:MaxDirectMemorySize=256m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExitOnOutOfMemoryError",
 		"-XX:ReservedCodeCacheSize=96m", "-Djava.awt.headless=true", "-Djava.net.preferIPv4Stack=true",
 		"-Dlog4j2.configurationFile=" + logging, "-Dlog4j2.formatMsgNoLookups=true",
+		"-Djava.io.tmpdir=" + tmp,
 		"-cp", cp,
 	}
 	if err := formatKafka(ctx, o, java, jvm, config); err != nil {
-		return Launch{}, err
+		return process.Plan{}, err
 	}
 	addr := fmt.Sprintf("%s:%d", host, o.Port)
-	return Launch{
+	return process.Plan{
 		Spec: process.Spec{
 			Name: "kafka",
 			Path: java,
@@ -80,7 +85,8 @@ func Kafka(ctx context.Context, o Options) (Launch, error) {
 			// A controlled shutdown of a single broker is quick; writing out a large page cache is not.
 			StopTimeout: 30 * time.Second,
 		},
-		Port: o.Port,
+		Port:         o.Port,
+		ReadyTimeout: startLimit,
 		Ready: func(ctx context.Context) error {
 			client := &kafka.Client{Addr: kafka.TCP(addr), Timeout: 2 * time.Second}
 			return poll(ctx, "Kafka at "+addr, func(ctx context.Context) error {

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +26,9 @@ const (
 )
 
 const host = "127.0.0.1"
+
+// startLimit is for a server that reads back its logs after a crash.
+const startLimit = 3 * time.Minute
 
 // Options says where and how big. Port and Dir are needed, the rest has defaults.
 type Options struct {
@@ -47,18 +49,9 @@ type Options struct {
 	Say func(string)
 }
 
-// Launch is a server that is ready to be started: its folders, configuration
-// and jars are there.
-type Launch struct {
-	Spec process.Spec
-	Port int
-	// Ready waits until clients are served or ctx is over.
-	Ready func(ctx context.Context) error
-}
-
 // Server is a running server. Its methods are safe for concurrent use.
 type Server struct {
-	launch Launch
+	plan process.Plan
 
 	mu   sync.Mutex
 	proc *process.Process
@@ -66,26 +59,26 @@ type Server struct {
 
 // StartKafka starts a broker and returns when it serves clients.
 func StartKafka(ctx context.Context, o Options) (*Server, error) {
-	l, err := Kafka(ctx, o)
+	plan, err := Kafka(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return Start(ctx, l)
+	return Start(ctx, plan)
 }
 
 // StartCassandra starts a node and returns when it serves clients.
 func StartCassandra(ctx context.Context, o Options) (*Server, error) {
-	l, err := Cassandra(ctx, o)
+	plan, err := Cassandra(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return Start(ctx, l)
+	return Start(ctx, plan)
 }
 
 // Start runs what was prepared and returns when it serves clients. Where it
 // fails to, nothing is left running.
-func Start(ctx context.Context, l Launch) (*Server, error) {
-	s := &Server{launch: l}
+func Start(ctx context.Context, p process.Plan) (*Server, error) {
+	s := &Server{plan: p}
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
@@ -96,42 +89,14 @@ func (s *Server) start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.proc != nil && s.proc.Running() {
-		return fmt.Errorf("%s is running already", s.launch.Spec.Name)
+		return fmt.Errorf("%s is running already", s.plan.Spec.Name)
 	}
-	proc, err := process.Start(s.launch.Spec)
+	proc, err := s.plan.Run(ctx)
 	if err != nil {
 		return err
 	}
-	if err := AwaitReady(ctx, s.launch, proc); err != nil {
-		return errors.Join(err, proc.Kill())
-	}
 	s.proc = proc
 	return nil
-}
-
-// AwaitReady waits until the server serves clients. Where its process ends
-// first, the error tells how, with the end of its log.
-func AwaitReady(ctx context.Context, l Launch, proc *process.Process) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ready := make(chan error, 1)
-	go func() { ready <- l.Ready(ctx) }()
-	select {
-	case err := <-ready:
-		return err
-	case <-proc.Done():
-		cancel()
-		<-ready
-		return fmt.Errorf("%s ended while it started (%s); the end of its log:\n%s", l.Spec.Name, proc.Ending(), logEnd(l.Spec.Log))
-	}
-}
-
-func logEnd(log *process.Log) string {
-	var b strings.Builder
-	for _, line := range log.Tail(15) {
-		b.WriteString("    " + line.Text + "\n")
-	}
-	return b.String()
 }
 
 func (s *Server) current() *process.Process {
@@ -141,7 +106,7 @@ func (s *Server) current() *process.Process {
 }
 
 // Addr is where clients connect, as "host:port".
-func (s *Server) Addr() string { return net.JoinHostPort(host, strconv.Itoa(s.launch.Port)) }
+func (s *Server) Addr() string { return net.JoinHostPort(host, strconv.Itoa(s.plan.Port)) }
 
 // PID is the server's process id.
 func (s *Server) PID() int { return s.current().PID() }
@@ -177,17 +142,26 @@ func CacheDir() (string, error) {
 	if dir := os.Getenv("TICKTAPE_CACHE"); dir != "" {
 		return filepath.Abs(dir)
 	}
+	dir, err := Checkout()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "build"), nil
+}
+
+// Checkout is the folder with go.mod around the working directory.
+func Checkout() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", fmt.Errorf("find the checkout: %w", err)
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "build"), nil
+			return dir, nil
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("no go.mod above the working directory: start in the checkout, or set TICKTAPE_CACHE to a folder for downloads")
+			return "", errors.New("there is no go.mod above the working directory: start in the checkout of Ticktape")
 		}
 		dir = parent
 	}
@@ -237,6 +211,14 @@ func (o *Options) complete(name string, heapMB int) error {
 		o.Say = func(string) {}
 	}
 	return nil
+}
+
+func emptyDir(parent, name string) (string, error) {
+	dir := filepath.Join(parent, name)
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		return "", fmt.Errorf("make an empty folder: %w", err)
+	}
+	return dir, nil
 }
 
 // poll asks every 100 ms until the answer is yes.

@@ -1,0 +1,724 @@
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/openfaas/faas-provider/auth"
+	"github.com/openfaas/faas-provider/types"
+	"github.com/openfaas/go-sdk/stack"
+	"golang.org/x/sync/errgroup"
+
+	"ticktape/deploy/local/process"
+	"ticktape/deploy/local/provider"
+	"ticktape/deploy/local/servers"
+	"ticktape/internal/bus"
+	"ticktape/internal/service"
+	"ticktape/internal/store"
+	"ticktape/internal/tick"
+	"ticktape/internal/yahoo"
+)
+
+// runtime is one run. Parts are added to it as they start and are stopped in
+// the opposite order.
+type runtime struct {
+	cfg     Config
+	say     *Progress
+	build   *builder
+	watch   process.Watcher
+	changed chan struct{} // one is waiting: state.json is to be written
+
+	mu       sync.Mutex
+	state    State
+	parts    []*part
+	provider *provider.Provider
+	stops    []stop
+}
+
+type part struct {
+	name, kind string
+	keeper     *process.Keeper
+	log        *process.Log
+}
+
+// stop ends a stage of the pipeline. Those of a stage end at once, the stages one after another.
+type stop struct {
+	what string
+	do   func() error
+}
+
+// Run starts everything, says when it is ready, and returns when ctx is done
+// and all that it started has ended. An error means that it could not start;
+// then nothing is left running either.
+func Run(ctx context.Context, cfg Config, say *Progress) error {
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return fmt.Errorf("make the folder for data: %w", err)
+	}
+	unlock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if old, ok, err := ReadState(cfg.Dir); err != nil {
+		return err
+	} else if ok {
+		for _, name := range old.killLeftovers() {
+			say.Say("an earlier run left %s behind: ended", name)
+		}
+	}
+	if err := cfg.choosePorts(); err != nil {
+		return err
+	}
+	if err := errors.Join(cfg.checkPorts(), cfg.checkDisk()); err != nil {
+		return err
+	}
+	warning, err := cfg.checkMemory()
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		say.Say("%s", warning)
+	}
+
+	r := &runtime{cfg: cfg, say: say, changed: make(chan struct{}, 1)}
+	r.watch = process.Watcher{Changed: r.noteChange, Died: r.noteDeath}
+	r.state = State{
+		PID: os.Getpid(), Birth: process.Birth(os.Getpid()), Started: time.Now(),
+		Functions: cfg.gatewayURL(), Dashboard: "http://" + local(cfg.DashboardPort),
+		Kafka: cfg.brokers(), Cassandra: cfg.hosts(), Secrets: cfg.secretsDir(),
+	}
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	var watchers sync.WaitGroup
+	watchers.Go(func() { r.keepState(watching) })
+	watchers.Go(func() { r.watchDisk(watching) })
+
+	err = r.start(ctx)
+	if err == nil {
+		<-ctx.Done()
+	} else if ctx.Err() != nil {
+		err = nil // told to stop while it started
+	}
+	say.Say("stopping; the data stay (Ctrl-C once more ends it at once)")
+	err = errors.Join(err, r.stopAll())
+	stopWatching()
+	watchers.Wait()
+	return errors.Join(err, os.Remove(stateFile(cfg.Dir)))
+}
+
+// lockDir holds the folder for this run; the kernel lets go of it when we end.
+func lockDir(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("hold the folder for data: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("Ticktape runs already on %s: `make status` shows it, `make stop` stops it", dir)
+		}
+		return nil, fmt.Errorf("hold the folder for data: %w", err)
+	}
+	return func() { f.Close() }, nil
+}
+
+func (r *runtime) start(ctx context.Context) error {
+	services, err := r.cfg.stackFile()
+	if err != nil {
+		return err
+	}
+	r.build = &builder{cfg: &r.cfg, functions: services.Functions}
+	// Stopped last, so it is noted first: functions must outlive the connectors
+	// that call them, and the servers must outlive the functions.
+	r.onStop("Kafka and Cassandra", func() error { return r.stopParts("server") })
+	r.onStop("the simulated market", func() error { return r.stopParts("market") })
+
+	var g errgroup.Group
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stage := func(f func(context.Context) error) {
+		g.Go(func() error {
+			err := f(ctx)
+			if err != nil {
+				cancel() // the others need not go on
+			}
+			return err
+		})
+	}
+	var prices source
+	built := make(chan struct{})
+	stage(r.startKafka)
+	stage(r.startCassandra)
+	stage(func(ctx context.Context) error {
+		step := r.say.Begin("building the programs")
+		defer close(built)
+		err := r.build.all(ctx, step.Detail)
+		step.End(textIf(err == nil, "the programs are built"))
+		return err
+	})
+	stage(func(ctx context.Context) (err error) {
+		prices, err = r.chooseSource(ctx, built)
+		return err
+	})
+	stage(func(context.Context) error { return r.makeSecrets() })
+	if err := g.Wait(); err != nil { // the first, so the cause and not what was cancelled because of it
+		return err
+	}
+
+	r.update(func(s *State) { s.Simulated = prices.simulated })
+	if err := r.startFunctions(ctx, prices); err != nil {
+		return err
+	}
+	r.onStop("the dashboard", func() error { return r.stopParts("dashboard") })
+	r.onStop("the Kafka connector, which finishes its calls and commits", func() error { return r.stopParts("kafka-connector") })
+	r.onStop("the cron connector", func() error { return r.stopParts("cron-connector") })
+	if err := r.startRest(ctx); err != nil {
+		return err
+	}
+	return r.awaitTick(ctx)
+}
+
+func textIf(yes bool, text string) string {
+	if yes {
+		return text
+	}
+	return ""
+}
+
+func (r *runtime) onStop(what string, do func() error) { r.stops = append(r.stops, stop{what, do}) }
+
+// stopAll ends the stages, the last first.
+func (r *runtime) stopAll() error {
+	var all []error
+	for _, s := range slices.Backward(r.stops) {
+		step := r.say.Begin("stopping " + s.what)
+		err := s.do()
+		step.End("")
+		if err != nil {
+			r.say.Say("stopping %s: %v", s.what, err)
+			if !errors.Is(err, process.ErrKilled) {
+				all = append(all, err)
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// keep starts a part and waits until it is ready.
+func (r *runtime) keep(ctx context.Context, kind, name string, log *process.Log, plan func(context.Context) (process.Plan, error)) error {
+	p := &part{name: name, kind: kind, log: log, keeper: process.Keep(plan, r.watch)}
+	r.mu.Lock()
+	r.parts = append(r.parts, p)
+	r.mu.Unlock()
+	r.noteChange()
+	return p.keeper.Await(ctx)
+}
+
+func (r *runtime) stopParts(kind string) error {
+	r.mu.Lock()
+	var g errgroup.Group
+	for _, p := range r.parts {
+		if p.kind == kind {
+			g.Go(p.keeper.Stop)
+		}
+	}
+	r.mu.Unlock()
+	return g.Wait()
+}
+
+func (r *runtime) openLog(name string) (*process.Log, error) {
+	return process.OpenLog(filepath.Join(r.cfg.Dir, "logs", name+".log"))
+}
+
+func (r *runtime) startKafka(ctx context.Context) error {
+	if !r.cfg.ownKafka() {
+		return r.ensureTopics(ctx)
+	}
+	log, err := r.openLog("kafka")
+	if err != nil {
+		return err
+	}
+	step := r.say.Begin("starting Kafka")
+	defer step.End("")
+	err = r.keep(ctx, "server", "kafka", log, func(ctx context.Context) (process.Plan, error) {
+		return servers.Kafka(ctx, servers.Options{
+			Dir: filepath.Join(r.cfg.Dir, "kafka"), Port: r.cfg.KafkaPort, HeapMB: int(r.cfg.KafkaHeap),
+			Cache: r.cfg.Cache, Log: log, Say: step.Detail,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.ensureTopics(ctx); err != nil {
+		return err
+	}
+	step.End("Kafka is ready on " + r.cfg.brokers())
+	return nil
+}
+
+func (r *runtime) ensureTopics(ctx context.Context) error {
+	cfg, err := bus.ConfigFromEnv()
+	if err != nil {
+		return err
+	}
+	cfg.Brokers = strings.Split(r.cfg.brokers(), ",")
+	client := bus.New(cfg)
+	defer client.Close()
+	return client.EnsureTopics(ctx, bus.StandardTopics(cfg)...)
+}
+
+func (r *runtime) startCassandra(ctx context.Context) error {
+	step := r.say.Begin("starting Cassandra")
+	defer step.End("")
+	if r.cfg.ownCassandra() {
+		log, err := r.openLog("cassandra")
+		if err != nil {
+			return err
+		}
+		err = r.keep(ctx, "server", "cassandra", log, func(ctx context.Context) (process.Plan, error) {
+			return servers.Cassandra(ctx, servers.Options{
+				Dir: filepath.Join(r.cfg.Dir, "cassandra"), Port: r.cfg.CassandraPort, HeapMB: int(r.cfg.CassandraHeap),
+				Cache: r.cfg.Cache, Log: log, Say: step.Detail,
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	step.Detail("creating tables")
+	cfg, err := store.ConfigFromEnv()
+	if err != nil {
+		return err
+	}
+	cfg.Hosts = strings.Split(r.cfg.hosts(), ",")
+	// Tables are made one after another on a machine that is busy starting.
+	cfg.Timeout = 20 * time.Second
+	s, err := store.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	s.Close()
+	step.End("Cassandra is ready on " + r.cfg.hosts())
+	return nil
+}
+
+// source is where prices come from.
+type source struct {
+	simulated bool
+	env       []string // for the function that asks
+}
+
+// chooseSource finds out whether Yahoo is asked or its stand-in, which it starts.
+func (r *runtime) chooseSource(ctx context.Context, built <-chan struct{}) (source, error) {
+	switch r.cfg.Source {
+	case "yahoo":
+		return source{env: []string{"SOURCE=yahoo"}}, nil
+	case "auto":
+		step := r.say.Begin("asking whether Yahoo answers")
+		simulated, err := yahooAnswers(ctx)
+		if err == nil {
+			step.End(textIf(!simulated, "Yahoo answers: the prices are real") + textIf(simulated, "YAHOO_URL answers and is not Yahoo: the prices are SIMULATED"))
+			return source{simulated: simulated, env: []string{"SOURCE=auto"}}, nil
+		}
+		step.End(fmt.Sprintf("Yahoo does not answer (%v): the prices are SIMULATED", err))
+	}
+	select {
+	case <-built:
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return source{}, ctx.Err()
+	}
+	log, err := r.openLog("market")
+	if err != nil {
+		return source{}, err
+	}
+	addr := local(r.cfg.MarketPort)
+	err = r.keep(ctx, "market", "market", log, func(context.Context) (process.Plan, error) {
+		return r.plan("market", log, r.cfg.MarketPort, awaitDial(addr), "YAHOOTEST_ADDR="+addr), nil
+	})
+	return source{simulated: true, env: []string{"SOURCE=simulated", "YAHOO_URL=http://" + addr, "YAHOO_COOKIE_URL="}}, err
+}
+
+const yahooPatience = 5 * time.Second
+
+// yahooAnswers asks for one quote as the function fetch does.
+func yahooAnswers(ctx context.Context) (simulated bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, yahooPatience)
+	defer cancel()
+	cfg, err := service.Load[yahoo.Config]()
+	if err != nil {
+		return false, err
+	}
+	client, err := yahoo.New(cfg)
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	answer, err := client.Quotes(ctx, []string{"AAPL"})
+	switch {
+	case ctx.Err() != nil:
+		return false, fmt.Errorf("not within %s", yahooPatience)
+	case err != nil:
+		return false, err
+	}
+	for _, q := range answer.Quotes {
+		simulated = q.Source == tick.SourceSimulated
+	}
+	return simulated, nil
+}
+
+// plan is how a program of the checkout is run.
+func (r *runtime) plan(name string, log *process.Log, port int, ready func(context.Context) error, env ...string) process.Plan {
+	env = append(append(process.Environ(provider.GoMaxProcs(), "SECRETS_DIR="+r.cfg.secretsDir()), r.cfg.addresses()...), env...)
+	return process.Plan{
+		Spec: process.Spec{
+			Name: name, Path: r.build.program(name), Env: env, Dir: r.cfg.Dir, Log: log,
+			// Above the longest call that a connector has to finish.
+			StopTimeout: 75 * time.Second,
+		},
+		Port: port, Ready: ready, ReadyTimeout: time.Minute,
+	}
+}
+
+// makeSecrets makes up the secrets that are not there yet.
+func (r *runtime) makeSecrets() error {
+	if err := os.MkdirAll(r.cfg.secretsDir(), 0o700); err != nil {
+		return fmt.Errorf("make the folder of secrets: %w", err)
+	}
+	for name, make := range map[string]func() string{
+		"trigger-token":       randomText,
+		"basic-auth-user":     func() string { return "admin" },
+		"basic-auth-password": randomText,
+	} {
+		if name != "trigger-token" && !r.cfg.BasicAuth {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(r.cfg.secretsDir(), name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err == nil {
+			_, err = f.WriteString(make())
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("make secret %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func randomText() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+func (r *runtime) startFunctions(ctx context.Context, prices source) error {
+	step := r.say.Begin("starting the functions")
+	defer step.End("")
+	env := process.Environ(prices.env...)
+	var credentials *auth.BasicAuthCredentials
+	if r.cfg.BasicAuth {
+		var err error
+		reader := auth.ReadBasicAuthFromDisk{SecretMountPath: r.cfg.secretsDir()}
+		if credentials, err = reader.Read(); err != nil {
+			return fmt.Errorf("read the password of the functions' API: %w", err)
+		}
+	}
+	p, err := provider.New(provider.Config{
+		Dir: filepath.Join(r.cfg.Dir, "functions"), WorkDir: r.cfg.Root,
+		Binary: func(ctx context.Context, image string) (string, bool, error) {
+			name, ok := r.build.byImage(image)
+			if !ok {
+				return "", false, nil
+			}
+			path, err := r.build.freshFunction(ctx, name)
+			return path, true, err
+		},
+		Env: env, Force: append(r.cfg.addresses(), "host=127.0.0.1", "healthcheck_interval=0s"),
+		Credentials: credentials, Version: service.Revision(), Watcher: r.watch,
+	})
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", local(r.cfg.FunctionsPort))
+	if err != nil {
+		return fmt.Errorf("serve the functions: %w", err)
+	}
+	server := &http.Server{Handler: p.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	r.mu.Lock()
+	r.provider = p
+	r.mu.Unlock()
+	r.onStop("the functions", func() error {
+		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		err := server.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close() // those who follow logs never leave by themselves
+		}
+		<-served
+		return errors.Join(err, p.Close())
+	})
+
+	var g errgroup.Group
+	for name, f := range r.build.functions {
+		g.Go(func() error {
+			if err := p.Deploy(ctx, deployment(name, f.Image, f)); err != nil {
+				return err
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := p.Restore(ctx); err != nil {
+		return err
+	}
+	step.End(fmt.Sprintf("%d functions are ready on %s", len(r.build.functions), r.cfg.gatewayURL()))
+	return nil
+}
+
+func (r *runtime) startRest(ctx context.Context) error {
+	step := r.say.Begin("starting the dashboard and the connectors")
+	defer step.End("")
+	addr := local(r.cfg.DashboardPort)
+	log, err := r.openLog("dashboard")
+	if err != nil {
+		return err
+	}
+	err = r.keep(ctx, "dashboard", "dashboard", log, func(context.Context) (process.Plan, error) {
+		return r.plan("dashboard", log, r.cfg.DashboardPort, awaitDial(addr), "DASHBOARD_ADDR="+addr), nil
+	})
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, name := range []string{"kafka-connector", "cron-connector"} {
+		g.Go(func() error {
+			log, err := r.openLog(name)
+			if err != nil {
+				return err
+			}
+			return r.keep(ctx, name, name, log, func(context.Context) (process.Plan, error) {
+				port, err := servers.FreePort()
+				if err != nil {
+					return process.Plan{}, err
+				}
+				return r.plan(name, log, port, awaitDial(local(port)), "METRICS_ADDR="+local(port)), nil
+			})
+		})
+	}
+	return g.Wait()
+}
+
+// awaitDial waits until somebody listens at addr.
+func awaitDial(addr string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		var d net.Dialer
+		for {
+			conn, err := d.DialContext(ctx, "tcp", addr)
+			if err == nil {
+				return conn.Close()
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return fmt.Errorf("nothing listens on %s: %w", addr, err)
+			}
+		}
+	}
+}
+
+const tickPatience = 90 * time.Second
+
+// awaitTick waits until a tick has come all the way to the dashboard.
+func (r *runtime) awaitTick(ctx context.Context) error {
+	step := r.say.Begin("waiting for the first tick to reach the dashboard")
+	patience := time.NewTimer(tickPatience)
+	defer patience.Stop()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ticks, err := r.dashboardTicks(ctx); err == nil && ticks > 0 {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			r.say.Say("no tick has come within %s: `make status` shows which part is in trouble, the logs are in %s", tickPatience, filepath.Join(r.cfg.Dir, "logs"))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	step.End("the first tick has reached the dashboard")
+	r.update(func(s *State) { s.Ready = true })
+	r.welcome()
+	return nil
+}
+
+func (r *runtime) dashboardTicks(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.state.Dashboard+"/api/status", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var status struct {
+		Ticks int64 `json:"ticks"`
+	}
+	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&status)
+	return status.Ticks, err
+}
+
+func (r *runtime) welcome() {
+	prices := "The prices are Yahoo's."
+	if r.state.Simulated {
+		prices = "The prices are SIMULATED: no real market moved."
+	}
+	lines := []string{
+		"",
+		"Ticktape is ready. " + prices,
+		"",
+		"  the market, live      " + r.state.Dashboard,
+		"  ask it                curl '" + r.state.Functions + "/function/quotes?symbols=AAPL,MSFT'",
+		"  the functions' API    " + r.state.Functions + "  (faas-cli list)",
+		"  Kafka, Cassandra      " + r.cfg.brokers() + ", " + r.cfg.hosts(),
+		"  logs                  " + filepath.Join(r.cfg.Dir, "logs") + ", functions' in " + filepath.Join(r.cfg.Dir, "functions", "logs"),
+		"",
+	}
+	if r.cfg.BasicAuth {
+		lines = append(lines, "  log in                cat "+filepath.Join(r.cfg.secretsDir(), "basic-auth-password")+" | faas-cli login --password-stdin", "")
+	}
+	lines = append(lines, "Ctrl-C, or make stop in another terminal, stops it. What it stored stays.", "")
+	r.say.Text(strings.Join(lines, "\n"))
+}
+
+func (r *runtime) noteDeath(d process.Death) {
+	hint := ""
+	if strings.Contains(d.Ending, "signal: killed") {
+		hint = ", which the kernel does when memory runs out (dmesg tells)"
+	}
+	text := fmt.Sprintf("%s died (%s%s) and is started again in %s", d.Name, d.Ending, hint, d.Wait)
+	if d.Log != "" {
+		text += "; the end of its log:\n" + d.Log
+	}
+	r.say.Say("%s", text)
+}
+
+func (r *runtime) noteChange() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (r *runtime) update(change func(*State)) {
+	r.mu.Lock()
+	change(&r.state)
+	r.mu.Unlock()
+	r.noteChange()
+}
+
+// keepState writes state.json whenever something has changed.
+func (r *runtime) keepState(ctx context.Context) {
+	for {
+		s := r.snapshot()
+		if err := s.write(r.cfg.Dir); err != nil {
+			r.say.Say("%v", err)
+		}
+		select {
+		case <-r.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *runtime) snapshot() State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.state
+	s.Parts = nil
+	for _, p := range r.parts {
+		s.Parts = append(s.Parts, newPart(p.kind, p.name, p.log.Path(), p.keeper.Status()))
+	}
+	if r.provider != nil {
+		for _, i := range r.provider.Instances() {
+			s.Parts = append(s.Parts, newPart("function", i.Function, i.Log, i.Status))
+		}
+	}
+	return s
+}
+
+func newPart(kind, name, log string, s process.Status) Part {
+	p := Part{Kind: kind, Name: name, Log: log, State: s.State, PID: s.PID, Port: s.Port, Restarts: s.Restarts, Ending: s.Ending, Started: s.Started}
+	if s.PID != 0 {
+		p.Birth = process.Birth(s.PID)
+	}
+	return p
+}
+
+// watchDisk warns once each time that the disk gets nearly full.
+func (r *runtime) watchDisk(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	low := false
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		free := freeDisk(r.cfg.Dir)
+		if now := free >= 0 && free < diskLow; now != low {
+			low = now
+			if low {
+				r.say.Say("the disk is nearly full: %d MiB are left at %s. Make room, or Kafka and Cassandra will stop", free/mib, r.cfg.Dir)
+			}
+		}
+	}
+}
+
+// deployment says of a function in stack.yml what faas-cli deploy says of it.
+func deployment(name, image string, f stack.Function) types.FunctionDeployment {
+	d := types.FunctionDeployment{
+		Service: name, Image: image, EnvProcess: f.FProcess, EnvVars: map[string]string{},
+		Secrets: f.Secrets, Labels: f.Labels, Annotations: f.Annotations, ReadOnlyRootFilesystem: f.ReadOnlyRootFilesystem,
+	}
+	for k, v := range f.Environment {
+		d.EnvVars[k] = v
+	}
+	if f.Limits != nil {
+		d.Limits = &types.FunctionResources{Memory: f.Limits.Memory, CPU: f.Limits.CPU}
+	}
+	if f.Constraints != nil {
+		d.Constraints = *f.Constraints
+	}
+	return d
+}
