@@ -41,18 +41,21 @@ func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
 		}
 	}
 	var got []*chunk.Row
-	err := s.ReadSummaries(t.Context(), w, func(r *chunk.Row) (err error) {
+	read := s.Summaries(t.Context(), w)
+	for r := read.Next(); r != nil; r = read.Next() {
+		var err error
+		if r.Records, err = s.ReadChunk(t.Context(), aMinute, r); err != nil {
+			t.Fatal(err)
+		}
 		got = append(got, r)
-		r.Records, err = s.ReadChunk(t.Context(), aMinute, r)
-		return err
-	})
-	if err != nil {
+	}
+	if err := read.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	got, err = s.ReadChunks(t.Context(), w, "MSFT")
+	got, err := s.ReadChunks(t.Context(), w, "MSFT")
 	if err != nil {
 		t.Fatal(err)
 	}

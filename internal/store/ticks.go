@@ -56,29 +56,6 @@ func (s *Store) WriteChunks(ctx context.Context, w Window, chunks []Chunk) error
 	return nil
 }
 
-// ReadSummaries calls f with each chunk of the window, without its records, in
-// the order of symbols' bytes and offsets, until f returns an error, which it
-// returns. Idempotent.
-func (s *Store) ReadSummaries(ctx context.Context, w Window, f func(*chunk.Row) error) error {
-	it := s.session.Query("SELECT symbol, first_offset, last_offset, summary FROM ticks WHERE window_start = ? AND log = ?", w.Start, w.Log).
-		WithContext(ctx).Consistency(s.cfg.ReadConsistency).PageSize(5_000).Iter()
-	var err error
-	var blob []byte
-	for err == nil {
-		row := &chunk.Row{Log: w.Log}
-		if !it.Scan(&row.Symbol, &row.First, &row.Last, &blob) {
-			break
-		}
-		if row.Summary, err = chunk.DecodeSummary(blob); err == nil {
-			err = f(row)
-		}
-	}
-	if err := errors.Join(it.Close(), err); err != nil {
-		return fmt.Errorf("read the chunks of window %s: %w", w, err)
-	}
-	return nil
-}
-
 // ReadChunks returns the chunks of one symbol in a window, with their records,
 // in the order of their offsets. They may overlap: package chunk makes trades of
 // them. Idempotent.

@@ -42,6 +42,18 @@ func (e Encoding) ContentType() string {
 	return ContentProtobuf
 }
 
+// ContentType returns the content type that a record's header "content-type"
+// holds, for Decode. It allocates nothing for the two that Decode knows.
+func ContentType(header []byte) string {
+	switch string(header) {
+	case ContentProtobuf:
+		return ContentProtobuf
+	case ContentJSON:
+		return ContentJSON
+	}
+	return string(header)
+}
+
 // Append appends the tick in the wire form e to dst.
 func (e Encoding) Append(dst []byte, t *Tick) ([]byte, error) {
 	if e == JSON {

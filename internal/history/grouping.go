@@ -1,0 +1,220 @@
+package history
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"ticktape/internal/chunk"
+	"ticktape/internal/store"
+	"ticktape/internal/tick"
+	"ticktape/internal/trigger"
+	"ticktape/internal/window"
+)
+
+// grouping is a batch sorted by window and symbol. Its memory is used again for
+// other batches, so that a tick costs no allocation; its strings point into the
+// batch.
+type grouping struct {
+	records  []chunk.Record
+	groupOf  []int32 // of each record
+	groups   []group
+	windows  []*windowGroups
+	failures trigger.Failures
+
+	byStart map[int64]*windowGroups
+	idle    []*windowGroups
+	order   []int32          // indexes of records, group by group
+	latest  map[string]int32 // group with the latest trade, by symbol
+	decoder tick.Decoder
+	builder chunk.Builder
+}
+
+// windowGroups are the groups of one window.
+type windowGroups struct {
+	start int64
+	// last is the offset of the last record, time the latest log time.
+	last, time int64
+	groups     []int32
+	index      map[string]int32 // of grouping.groups, by symbol
+}
+
+// group is one symbol's records in one window.
+type group struct {
+	symbol string
+	count  int32
+	from   int32 // in order
+	// newest is the index of the record with the latest trade, time its event time.
+	newest int32
+	time   int64
+}
+
+var groupings = sync.Pool{New: func() any {
+	return &grouping{byStart: map[int64]*windowGroups{}, latest: map[string]int32{}}
+}}
+
+// release gives the memory back for other batches.
+func (g *grouping) release() {
+	for _, w := range g.windows {
+		clear(w.index)
+		w.groups = w.groups[:0]
+	}
+	g.idle = append(g.idle, g.windows...)
+	g.windows = g.windows[:0]
+	clear(g.byStart)
+	clear(g.latest)
+	clear(g.groups)
+	clear(g.records) // their strings would keep the batch's memory
+	g.records, g.groupOf, g.groups, g.order = g.records[:0], g.groupOf[:0], g.groups[:0], g.order[:0]
+	g.failures = nil
+	groupings.Put(g)
+}
+
+// group sorts the records, which must not change until release.
+func (g *grouping) group(records []trigger.Record) {
+	var w *windowGroups
+	for i := range records {
+		r := &records[i]
+		g.records = append(g.records, chunk.Record{})
+		rec := &g.records[len(g.records)-1]
+		if err := g.decode(r, rec); err != nil {
+			g.records = g.records[:len(g.records)-1]
+			g.failures = append(g.failures, trigger.Failure{Offset: r.Offset, Reason: err.Error()})
+			continue
+		}
+		start := window.Start(rec.EventTime)
+		if w == nil || w.start != start {
+			w = g.window(start)
+		}
+		w.last, w.time = r.Offset, max(w.time, r.Timestamp)
+		n, ok := w.index[rec.Symbol]
+		if !ok {
+			n = int32(len(g.groups))
+			g.groups = append(g.groups, group{symbol: rec.Symbol})
+			w.index[rec.Symbol] = n
+			w.groups = append(w.groups, n)
+		}
+		gr := &g.groups[n]
+		gr.count++
+		if rec.EventTime >= gr.time {
+			gr.newest, gr.time = int32(len(g.records)-1), rec.EventTime
+		}
+		g.groupOf = append(g.groupOf, n)
+	}
+	g.sort()
+}
+
+var errTombstone = errors.New("the record has no value")
+
+func (g *grouping) decode(r *trigger.Record, into *chunk.Record) error {
+	if r.Value == nil {
+		return errTombstone
+	}
+	into.Offset, into.LogTime = r.Offset, r.Timestamp
+	return g.decoder.Decode(contentType(r.Headers), r.Value, &into.Tick)
+}
+
+// sort orders the records by group, keeping the order of their offsets.
+func (g *grouping) sort() {
+	from := int32(0)
+	for i := range g.groups {
+		g.groups[i].from = from
+		from += g.groups[i].count
+		g.groups[i].count = 0
+	}
+	g.order = append(g.order, make([]int32, len(g.records))...)
+	for i, n := range g.groupOf {
+		gr := &g.groups[n]
+		g.order[gr.from+gr.count] = int32(i)
+		gr.count++
+	}
+}
+
+func (g *grouping) window(start int64) *windowGroups {
+	if w, ok := g.byStart[start]; ok {
+		return w
+	}
+	var w *windowGroups
+	if n := len(g.idle); n > 0 {
+		w, g.idle = g.idle[n-1], g.idle[:n-1]
+	} else {
+		w = &windowGroups{index: map[string]int32{}}
+	}
+	w.start, w.last, w.time = start, 0, 0
+	g.byStart[start] = w
+	g.windows = append(g.windows, w)
+	return w
+}
+
+// chunks makes the batch's chunks and calls emit with those of one window, some
+// at a time. What emit gets stays untouched.
+func (g *grouping) chunks(emit func(start int64, chunks []store.Chunk)) {
+	for _, w := range g.windows {
+		for groups := range slices.Chunk(w.groups, chunksAWrite) {
+			size := 0
+			for _, n := range groups {
+				size += chunkSize + recordSize*int(g.groups[n].count)
+			}
+			list, bytes := make([]store.Chunk, 0, len(groups)), make([]byte, 0, size)
+			for _, n := range groups {
+				gr := &g.groups[n]
+				for part := range slices.Chunk(g.order[gr.from:gr.from+gr.count], chunk.MaxRecords) {
+					var c store.Chunk
+					c, bytes = g.chunk(gr.symbol, part, bytes)
+					list = append(list, c)
+				}
+			}
+			emit(w.start, list)
+		}
+	}
+}
+
+// What a chunk and a record in it usually take, so that one allocation does.
+const (
+	chunkSize  = 256
+	recordSize = 24
+)
+
+// chunk makes a chunk of records of one symbol. Its bytes are appended to bytes.
+func (g *grouping) chunk(symbol string, part []int32, bytes []byte) (store.Chunk, []byte) {
+	g.builder.Reset(symbol)
+	for _, i := range part {
+		g.builder.Add(&g.records[i])
+	}
+	c := store.Chunk{Symbol: symbol}
+	c.First, c.Last = g.builder.Offsets()
+	summary := g.builder.Summary()
+	from := len(bytes)
+	bytes = summary.Append(bytes)
+	to := len(bytes)
+	c.Summary = bytes[from:to:to]
+	bytes = g.builder.Append(bytes)
+	c.Ticks = bytes[to:len(bytes):len(bytes)]
+	return c, bytes
+}
+
+// quotes lists the latest trade of each symbol of the batch.
+func (g *grouping) quotes() []store.Quote {
+	for i := range g.groups {
+		gr := &g.groups[i]
+		n, ok := g.latest[gr.symbol]
+		if !ok || gr.time > g.groups[n].time { // groups of one symbol are of different windows
+			g.latest[gr.symbol] = int32(i)
+		}
+	}
+	list := make([]store.Quote, 0, len(g.latest))
+	for _, n := range g.latest {
+		r := &g.records[g.groups[n].newest]
+		list = append(list, store.Quote{Offset: r.Offset, Tick: r.Tick})
+	}
+	return list
+}
+
+func contentType(headers []trigger.Header) string {
+	for i := range headers {
+		if headers[i].Key == "content-type" {
+			return tick.ContentType(headers[i].Value)
+		}
+	}
+	return ""
+}
