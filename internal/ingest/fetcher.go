@@ -1,0 +1,261 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"ticktape/internal/bus"
+	"ticktape/internal/tick"
+	"ticktape/internal/yahoo"
+)
+
+// Quoter tells the latest trades, as *yahoo.Client does.
+type Quoter interface {
+	Quotes(ctx context.Context, symbols []string) (yahoo.Answer, error)
+}
+
+// Publisher writes to topic "ticks", as *bus.Producer does. An error that is a
+// *bus.PublishError says which messages are not known to be written.
+type Publisher interface {
+	Publish(ctx context.Context, msgs []kafka.Message) error
+}
+
+// Memory tells what was published before the process began.
+type Memory interface {
+	// Published returns the latest published tick of each symbol and source. It
+	// must not miss one that was acknowledged before it was called.
+	Published(ctx context.Context, symbols []string) ([]tick.Tick, error)
+}
+
+// Fetcher publishes new trades. Its calls take turns.
+type Fetcher struct {
+	symbols  []string
+	bad      []yahoo.SymbolError // symbols that can't be asked for
+	quotes   Quoter
+	ticks    Publisher
+	memory   Memory
+	encoding tick.Encoding
+
+	turn   chan struct{} // holds the token of whoever uses what is below
+	loaded bool          // last is what was published
+	last   map[feed]*last
+	said   string // the complaints that were logged last
+}
+
+// feed is what has one order of trades: a symbol of one source.
+type feed struct {
+	source tick.Source
+	symbol string
+}
+
+// NewFetcher makes a Fetcher for the symbols, which are asked for in this order.
+func NewFetcher(symbols []string, quotes Quoter, ticks Publisher, memory Memory, encoding tick.Encoding) *Fetcher {
+	f := &Fetcher{quotes: quotes, ticks: ticks, memory: memory, encoding: encoding, turn: make(chan struct{}, 1)}
+	for _, s := range symbols {
+		probe := tick.Tick{Symbol: s, EventTime: 1, Price: 1}
+		if err := probe.Validate(); err != nil {
+			f.bad = append(f.bad, yahoo.SymbolError{Symbol: s, Reason: err.Error()})
+			continue
+		}
+		f.symbols = append(f.symbols, s)
+	}
+	return f
+}
+
+// Summary is what a call has done. Each symbol that was asked for is counted
+// once: published, unchanged, unknown or failed.
+type Summary struct {
+	Asked     int `json:"asked"`
+	Published int `json:"published"`
+	// Unchanged symbols have not traded since their last published tick, or
+	// Yahoo's answer was older than that.
+	Unchanged int `json:"unchanged"`
+	// Unknown are the symbols that Yahoo is silent about.
+	Unknown []string `json:"unknown"`
+	// Failed are the symbols whose quote can't be used or could not be had.
+	Failed []Failure `json:"failed"`
+	TookMs int64     `json:"took_ms"`
+	// Source is "yahoo" or "simulated", "mixed" where quotes of both came, and
+	// empty where none did.
+	Source string `json:"source"`
+}
+
+// Failure is a symbol that there is no tick of, and why.
+type Failure struct {
+	Symbol string `json:"symbol"`
+	Reason string `json:"reason"`
+}
+
+// The parts that a Fetcher needs, as PartError names them.
+const (
+	PartYahoo  = "yahoo"
+	PartKafka  = "kafka"
+	PartMemory = "memory"
+)
+
+// PartError says that a call could not do its job, and on which part it failed.
+type PartError struct {
+	Part string
+	Err  error
+}
+
+func (e *PartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PartError) Unwrap() error { return e.Err }
+
+// maxAhead is how far a trade's time may be ahead of our clock. A time far in
+// the future would hide all trades until then.
+const maxAhead = 5 * time.Minute
+
+// Fetch asks for the latest trades and publishes those that have not been
+// published. What is published and acknowledged is remembered even where it
+// returns an error, which is a *PartError; nothing else is. The summary is
+// filled as far as it came.
+func (f *Fetcher) Fetch(ctx context.Context) (Summary, error) {
+	began := time.Now()
+	sum := Summary{Asked: len(f.symbols) + len(f.bad), Unknown: []string{}, Failed: []Failure{}}
+	err := f.fetch(ctx, &sum)
+	sum.TookMs = time.Since(began).Milliseconds()
+	return sum, err
+}
+
+func (f *Fetcher) fetch(ctx context.Context, sum *Summary) error {
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return &PartError{PartKafka, fmt.Errorf("the call before is still publishing: %w", ctx.Err())}
+	}
+	for _, b := range f.bad {
+		sum.Failed = append(sum.Failed, Failure(b))
+	}
+	if err := f.load(ctx); err != nil {
+		return err
+	}
+	answer, err := f.quotes.Quotes(ctx, f.symbols)
+	if err != nil && len(answer.Quotes) == 0 {
+		return &PartError{PartYahoo, err}
+	}
+	received := time.Now()
+	sum.Unknown = append(sum.Unknown, answer.Unknown...)
+	for _, e := range answer.Failed {
+		sum.Failed = append(sum.Failed, Failure(e))
+	}
+	fresh, messages := f.fresh(answer.Quotes, received, sum)
+	f.complain(sum)
+	return f.publish(ctx, fresh, messages, sum)
+}
+
+// load reads what was published, once, and again after a publication whose end
+// is in doubt.
+func (f *Fetcher) load(ctx context.Context) error {
+	if f.loaded {
+		return nil
+	}
+	published, err := f.memory.Published(ctx, f.symbols)
+	if err != nil {
+		return &PartError{PartMemory, err}
+	}
+	f.last = map[feed]*last{}
+	for _, t := range published {
+		l := remembered(t)
+		f.last[feed{t.Source, t.Symbol}] = &l
+	}
+	f.loaded = true
+	return nil
+}
+
+// fresh makes the ticks that are to be published and their messages.
+func (f *Fetcher) fresh(quotes []yahoo.Quote, received time.Time, sum *Summary) (fresh []*last, messages []kafka.Message) {
+	for i := range quotes {
+		q := &quotes[i]
+		switch source := q.Source.String(); sum.Source {
+		case "", source:
+			sum.Source = source
+		default:
+			sum.Source = "mixed"
+		}
+		fail := func(reason string) {
+			sum.Failed = append(sum.Failed, Failure{q.Symbol, reason})
+		}
+		if ahead := time.UnixMilli(q.Time).Sub(received); ahead > maxAhead {
+			fail(fmt.Sprintf("its trade is %s in the future: check this machine's clock", ahead.Round(time.Second)))
+			continue
+		}
+		next, order := follow(q, f.last[feed{q.Source, q.Symbol}], received.UnixMilli())
+		if order <= 0 {
+			sum.Unchanged++
+			continue
+		}
+		if err := next.Validate(); err != nil {
+			fail(err.Error())
+			continue
+		}
+		value, err := f.encoding.Append(nil, &next.Tick)
+		if err != nil {
+			fail(err.Error())
+			continue
+		}
+		fresh = append(fresh, &next)
+		messages = append(messages, kafka.Message{
+			Key: []byte(next.Symbol), Value: value,
+			Headers: []kafka.Header{{Key: "content-type", Value: []byte(f.encoding.ContentType())}},
+		})
+	}
+	return fresh, messages
+}
+
+func (f *Fetcher) publish(ctx context.Context, fresh []*last, messages []kafka.Message, sum *Summary) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	// A caller that leaves must not leave the end of a publication unknown: the
+	// producer bounds it itself.
+	err := f.ticks.Publish(context.WithoutCancel(ctx), messages)
+	lost := map[int]bool{}
+	var partial *bus.PublishError
+	if errors.As(err, &partial) {
+		for _, i := range partial.Failed {
+			lost[i] = true
+		}
+	}
+	for i, l := range fresh {
+		if err != nil && (partial == nil || lost[i]) {
+			sum.Failed = append(sum.Failed, Failure{l.Symbol, err.Error()})
+			continue
+		}
+		sum.Published++
+		f.last[feed{l.Source, l.Symbol}] = l
+	}
+	if err != nil {
+		// What was not acknowledged may have been written: the log will tell.
+		f.loaded = false
+		return &PartError{PartKafka, err}
+	}
+	return nil
+}
+
+// complain logs which symbols bring nothing, when that changes.
+func (f *Fetcher) complain(sum *Summary) {
+	var reasons []string
+	for _, e := range sum.Failed {
+		reasons = append(reasons, e.Symbol+": "+e.Reason)
+	}
+	said := strings.Join(sum.Unknown, ",") + "|" + strings.Join(reasons, "; ")
+	if said == f.said {
+		return
+	}
+	f.said = said
+	if said == "|" {
+		slog.Info("all symbols have quotes")
+		return
+	}
+	slog.Warn("symbols without quotes", "unknown", sum.Unknown, "failed", reasons)
+}

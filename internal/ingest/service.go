@@ -1,0 +1,168 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	handler "github.com/openfaas/templates-sdk/go-http"
+
+	"ticktape/internal/bus"
+	"ticktape/internal/service"
+	"ticktape/internal/store"
+	"ticktape/internal/tick"
+	"ticktape/internal/trigger"
+	"ticktape/internal/yahoo"
+)
+
+// DefaultSymbols are fetched where SYMBOLS names none: shares, an ETF, an index,
+// a currency pair, a future and a crypto pair.
+const DefaultSymbols = "AAPL,MSFT,NVDA,AMZN,GOOGL,META,TSLA,BRK-B,JPM,V,WMT,KO,NFLX,AMD,SAP.DE,SPY,^GSPC,EURUSD=X,GC=F,BTC-USD"
+
+// Config is what is fetched. Its fields are set by the environment variables in
+// their tags; those of Yahoo, Kafka and Cassandra are with their packages.
+type Config struct {
+	// Symbols are Yahoo's, with commas or spaces between them.
+	Symbols string `env:"SYMBOLS"`
+	// Encoding is the wire form of ticks: protobuf or json.
+	Encoding string `env:"TICK_ENCODING"`
+	// PersistGroup is the consumer group of function persist.
+	PersistGroup string `env:"PERSIST_GROUP" envDefault:"persist"`
+	// Timeout is the longest that a call may take. It is below the function's
+	// own limit, so that the caller hears what was waited for.
+	Timeout time.Duration `env:"FETCH_TIMEOUT" envDefault:"15s"`
+}
+
+// ParseSymbols reads a list with commas or white space between the symbols, in
+// capital letters and each once. An empty list means DefaultSymbols.
+func ParseSymbols(list string) []string {
+	split := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || r <= ' ' })
+	}
+	fields := split(list)
+	if len(fields) == 0 {
+		fields = split(DefaultSymbols)
+	}
+	var symbols []string
+	seen := map[string]bool{}
+	for _, f := range fields {
+		f = strings.ToUpper(f)
+		if !seen[f] {
+			seen[f] = true
+			symbols = append(symbols, f)
+		}
+	}
+	return symbols
+}
+
+// Service is a Fetcher over Yahoo, Kafka and Cassandra, as the environment says,
+// that connects when it is first called, and tries again at the next call where
+// that fails. It is safe for concurrent use.
+type Service struct {
+	mu      sync.Mutex
+	fetcher *Fetcher
+	timeout time.Duration
+	brokers []string
+}
+
+// NewService makes a Service. It reads nothing and does not connect.
+func NewService() *Service { return &Service{} }
+
+// Serve answers a call: 401 without the token; 200 with a Summary; 502 where
+// Yahoo and 503 where Kafka, Cassandra or a pause that Yahoo asked for kept it
+// from its job, with problem details that say which and what to do.
+func (s *Service) Serve(req handler.Request) handler.Response {
+	if err := trigger.Authorised(req.Header); err != nil {
+		return trigger.Refuse(err)
+	}
+	f, err := s.connect()
+	if err != nil {
+		return trigger.Problem(http.StatusInternalServerError, err.Error())
+	}
+	ctx := req.Context()
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	sum, err := f.Fetch(ctx)
+	if err != nil {
+		return s.problem(&sum, err)
+	}
+	body, err := json.Marshal(sum)
+	if err != nil {
+		return trigger.Problem(http.StatusInternalServerError, err.Error())
+	}
+	return handler.Response{StatusCode: http.StatusOK, Body: body, Header: http.Header{"Content-Type": {"application/json"}}}
+}
+
+// problem says which part failed and what to do about it.
+func (s *Service) problem(sum *Summary, err error) handler.Response {
+	slog.Warn("fetch failed", "published", sum.Published, "error", err)
+	status, detail, after := http.StatusServiceUnavailable, err.Error(), time.Duration(0)
+	var part *PartError
+	if errors.As(err, &part) {
+		switch part.Part {
+		case PartYahoo:
+			var y *yahoo.Error
+			status = http.StatusBadGateway
+			advice := "Check the network, YAHOO_URL and HTTPS_PROXY, or set SOURCE=simulated."
+			if errors.As(err, &y) && y.RetryAfter > 0 {
+				status, after = http.StatusServiceUnavailable, y.RetryAfter
+				advice = "It is asked again after the pause; fewer symbols or a slower schedule help where this goes on."
+			}
+			detail = fmt.Sprintf("No quotes came from Yahoo: %v. %s", err, advice)
+		case PartKafka:
+			detail = fmt.Sprintf("%d of %d new ticks were published, the others will be tried again: %v. Check that Kafka runs at %s (KAFKA_BROKERS).",
+				sum.Published, sum.Published+len(sum.Failed), err, strings.Join(s.brokers, ","))
+		case PartMemory:
+			detail = fmt.Sprintf("It can't be told what is already published: %v. Check that Kafka (KAFKA_BROKERS) and Cassandra (CASSANDRA_HOSTS) run.", err)
+		}
+	}
+	res := trigger.Problem(status, detail)
+	if after > 0 {
+		res.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
+	}
+	return res
+}
+
+func (s *Service) connect() (*Fetcher, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fetcher != nil {
+		return s.fetcher, nil
+	}
+	cfg, err := service.Load[Config]()
+	if err != nil {
+		return nil, err
+	}
+	encoding, err := tick.ParseEncoding(cfg.Encoding)
+	if err != nil {
+		return nil, fmt.Errorf("TICK_ENCODING: %w", err)
+	}
+	yahooCfg, err := service.Load[yahoo.Config]()
+	if err != nil {
+		return nil, err
+	}
+	client, err := yahoo.New(yahooCfg)
+	if err != nil {
+		return nil, err
+	}
+	busCfg, err := bus.ConfigFromEnv()
+	if err != nil {
+		return nil, err
+	}
+	kafka := bus.New(busCfg)
+	memory := &published{kafka: kafka, topic: bus.StandardTopics(busCfg)[0], group: cfg.PersistGroup, store: store.NewLazy(store.ConfigFromEnv)}
+	s.fetcher = NewFetcher(ParseSymbols(cfg.Symbols), client, kafka.Producer(busCfg.TicksTopic), memory, encoding)
+	s.timeout, s.brokers = cfg.Timeout, busCfg.Brokers
+	return s.fetcher, nil
+}
