@@ -49,10 +49,12 @@ func command(ctx context.Context, args []string) error {
 		return run.Status(cfg, os.Stdout)
 	case "clean":
 		return run.Clean(ctx, cfg, say)
+	case "test":
+		return runTests(ctx, cfg, say)
 	case "build":
 		return run.Build(ctx, cfg, func(what string) { say.Say("%s", what) })
 	}
-	return fmt.Errorf("unknown command %q: want run, stop, status, clean, build or servers", name)
+	return fmt.Errorf("unknown command %q: want run, stop, status, clean, build, test or servers", name)
 }
 
 // runServers runs Kafka and Cassandra alone until it is told to stop, for those

@@ -51,6 +51,12 @@ type Config struct {
 
 	// Source is yahoo, simulated, or auto, which is yahoo where it answers.
 	Source string `env:"SOURCE" envDefault:"auto"`
+	// The simulated market: how many symbols, how many times faster than the
+	// clock, from which seed, and whether it closes when real exchanges do.
+	MarketSymbols int     `env:"MARKET_SYMBOLS" envDefault:"20"`
+	MarketSpeed   float64 `env:"MARKET_SPEED" envDefault:"1"`
+	MarketSeed    uint64  `env:"MARKET_SEED" envDefault:"1"`
+	MarketHours   bool    `env:"MARKET_HOURS"`
 	// BasicAuth asks those who deploy and list functions for a password.
 	BasicAuth bool `env:"BASIC_AUTH"`
 }

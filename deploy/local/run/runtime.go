@@ -349,7 +349,12 @@ func (r *runtime) chooseSource(ctx context.Context, built <-chan struct{}) (sour
 	}
 	addr := local(r.cfg.MarketPort)
 	err = r.keep(ctx, "market", "market", log, func(context.Context) (process.Plan, error) {
-		return r.plan("market", log, r.cfg.MarketPort, awaitDial(addr), "YAHOOTEST_ADDR="+addr), nil
+		plan := r.plan("market", log, r.cfg.MarketPort, awaitDial(addr))
+		plan.Spec.Args = []string{
+			"-addr", addr, fmt.Sprint("-symbols=", r.cfg.MarketSymbols), fmt.Sprint("-speed=", r.cfg.MarketSpeed),
+			fmt.Sprint("-seed=", r.cfg.MarketSeed), fmt.Sprint("-exchange-hours=", r.cfg.MarketHours),
+		}
+		return plan, nil
 	})
 	return source{simulated: true, env: []string{"SOURCE=simulated", "YAHOO_URL=http://" + addr, "YAHOO_COOKIE_URL="}}, err
 }

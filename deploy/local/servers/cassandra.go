@@ -26,6 +26,8 @@ const cassandraLogging = `<configuration>
 // jvm17 are the module openings that Cassandra's own jvm17-server.options lists.
 var jvm17 = []string{
 	"-Djdk.attach.allowAttachSelf=true",
+	// Not in Cassandra's list, and needed where Java is newer than 17.
+	"-Djava.security.manager=allow",
 	"--add-exports=java.base/jdk.internal.misc=ALL-UNNAMED",
 	"--add-exports=java.management.rmi/com.sun.jmx.remote.internal.rmi=ALL-UNNAMED",
 	"--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED",
@@ -39,7 +41,6 @@ var jvm17 = []string{
 	"--add-opens=java.base/jdk.internal.reflect=ALL-UNNAMED",
 	"--add-opens=java.base/jdk.internal.math=ALL-UNNAMED",
 	"--add-opens=java.base/jdk.internal.module=ALL-UNNAMED",
-	"--add-opens=java.base/jdk.internal.util.jar=ALL-UNNAMED",
 	"--add-opens=jdk.management/com.sun.management.internal=ALL-UNNAMED",
 	"--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
 	"--add-opens=java.base/java.io=ALL-UNNAMED",

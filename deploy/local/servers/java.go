@@ -14,38 +14,38 @@ import (
 	"strings"
 )
 
-// Java that both servers run on: Kafka 4 needs 17, Cassandra 5.0 runs on 11 and 17 only.
-const javaWanted = 17
+// javaGood are the Java versions that both servers were tried on, best first:
+// Kafka 4 needs 17; Cassandra 5.0 is made for 11 and 17, and runs on 21 where a
+// security manager is allowed, which Java 24 takes away for good.
+var javaGood = []int{17, 21}
 
-// ErrNoJava is returned where no Java 17 is found.
-var ErrNoJava = errors.New("Java 17 was not found: run `make tools`, or install it (Debian and Ubuntu: openjdk-17-jre-headless) and set JAVA_HOME where it is not in the usual places")
+// ErrNoJava is returned where no Java that will do is found.
+var ErrNoJava = errors.New("Java 17 or 21 was not found: run `make tools`, or install it (Debian and Ubuntu: apt-get install openjdk-17-jre-headless, Debian 13: openjdk-21-jre-headless) and set JAVA_HOME where it is not in the usual places")
 
-// Java gives the java program of a Java 17: JAVA_HOME's where that is set, else
+// Java gives the java program of a Java 17 or 21: JAVA_HOME's where that is one, else
 // the first of the usual places that has one.
 func Java(ctx context.Context) (string, error) {
-	if home := os.Getenv("JAVA_HOME"); home != "" {
-		java := filepath.Join(home, "bin", "java")
-		v, err := javaVersion(ctx, java)
-		if err == nil && v == javaWanted {
-			return java, nil
-		}
-		// A JAVA_HOME that other projects need is no reason to stop where a Java 17 is in its usual place.
-	}
 	var places []string
+	// A JAVA_HOME that other projects need is no reason to stop where a Java 17 is in its usual place.
+	if home := os.Getenv("JAVA_HOME"); home != "" {
+		places = append(places, filepath.Join(home, "bin", "java"))
+	}
 	if java, err := exec.LookPath("java"); err == nil {
 		places = append(places, java)
 	}
-	for _, pattern := range []string{
-		"/usr/lib/jvm/*17*/bin/java",
-		"/Library/Java/JavaVirtualMachines/*17*/Contents/Home/bin/java",
-		"/opt/homebrew/opt/openjdk@17/bin/java",
-	} {
-		found, _ := filepath.Glob(pattern)
-		slices.Sort(found)
-		places = append(places, found...)
+	for _, v := range javaGood {
+		for _, pattern := range []string{
+			"/usr/lib/jvm/*%d*/bin/java",
+			"/Library/Java/JavaVirtualMachines/*%d*/Contents/Home/bin/java",
+			"/opt/homebrew/opt/openjdk@%d/bin/java",
+		} {
+			found, _ := filepath.Glob(fmt.Sprintf(pattern, v)) // the patterns are well-formed
+			slices.Sort(found)
+			places = append(places, found...)
+		}
 	}
 	for _, java := range places {
-		if v, err := javaVersion(ctx, java); err == nil && v == javaWanted {
+		if v, err := javaVersion(ctx, java); err == nil && slices.Contains(javaGood, v) {
 			return java, nil
 		}
 	}

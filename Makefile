@@ -1,0 +1,81 @@
+# `make help` lists the targets. Settings are environment variables, as in
+#   FUNCTIONS_PORT=18080 SOURCE=simulated make run
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run stop status test lint build generate tools clean distclean fuzz bin
+
+# Tools are pinned here and nowhere else.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOFUMPT := mvdan.cc/gofumpt@v0.9.2
+
+# Messages that are used again rather than made anew come from pools.
+POOLS := ,pool=ticktape/internal/trigger/triggerpb.Batch,pool=ticktape/internal/chunk/chunkpb.Chunk
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Settings of make run (environment variables, with what they are by default):"
+	@sed -n 's/^#> /  /p' $(MAKEFILE_LIST)
+
+#> SOURCE=auto            yahoo, simulated, or auto: Yahoo if it answers within 5 s, else simulated
+#> SYMBOLS=…              what to ask for, as in SYMBOLS=AAPL,MSFT,BTC-USD
+#> FUNCTIONS_PORT=8080 DASHBOARD_PORT=8090 KAFKA_PORT=9092 CASSANDRA_PORT=9042
+#> KAFKA_BROKERS= CASSANDRA_HOSTS=        addresses of servers of your own, instead of those that are started
+#> KAFKA_HEAP=512m CASSANDRA_HEAP=1g
+#> MARKET_SYMBOLS=20 MARKET_SPEED=1 MARKET_SEED=1 MARKET_HOURS=0    the simulated market
+#> BASIC_AUTH=0           1 asks for a password to deploy and list functions
+#> TICKTAPE_DIR=build/run    data, logs, secrets
+#> TICKTAPE_CACHE=build      downloaded jars
+
+run: tools bin ## start everything and show where to look
+	@exec build/local run
+
+stop: bin ## stop what make run started; the data stay
+	@exec build/local stop
+
+status: bin ## show each part: state, pid, port, memory, restarts
+	@exec build/local status
+
+test: ## all tests: unit, property, integration on real servers, the web page, end to end
+	@deploy/local/tools.sh test
+	@$(MAKE) --no-print-directory bin
+	@exec build/local test
+
+lint: ## gofumpt, vet and staticcheck
+	@unformatted=$$(go run $(GOFUMPT) -l $$(git ls-files '*.go' | grep -v -e '\.pb\.go$$' -e '_vtproto\.pb\.go$$')); \
+	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted" | sed 's/^/    /'; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+build: tools bin ## build every program and the web page
+	@exec build/local build
+
+generate: ## make the generated Go code again from the .proto files
+	@command -v protoc >/dev/null || { echo "protoc is missing: apt-get install protobuf-compiler" >&2; exit 1; }
+	go build -o build/bin/protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go
+	go build -o build/bin/protoc-gen-go-vtproto github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto
+	@cd internal && for proto in $$(git ls-files '*.proto'); do echo "internal/$$proto"; \
+	case $$proto in chunk/*) unsafe= ;; *) unsafe=+unmarshal_unsafe ;; esac; \
+	protoc --plugin=../build/bin/protoc-gen-go --plugin=../build/bin/protoc-gen-go-vtproto \
+	  --go_out=. --go_opt=paths=source_relative \
+	  --go-vtproto_out=. --go-vtproto_opt=paths=source_relative,features=marshal+unmarshal$$unsafe+size+pool$(POOLS) $$proto || exit 1; done
+
+fuzz: ## try every decoder on made-up input for FUZZTIME (10s) each
+	@for dir in $$(git grep -lE '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u); do \
+	for target in $$(go test -list '^Fuzz' ./$$dir | grep ^Fuzz); do \
+	echo "./$$dir $$target"; go test ./$$dir -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-10s} || exit 1; done; done
+
+tools: ## install what is missing: Java, Maven, Node.js
+	@deploy/local/tools.sh
+
+clean: bin ## stop, and remove all data and everything built
+	@build/local clean
+	@rm -rf build/local build/test build/web.sum dashboard/web/dist/page
+
+distclean: clean ## clean, and remove downloads too
+	@rm -rf build dashboard/web/node_modules
+
+bin:
+	@[ -n "$$(command -v go)" ] || { echo "Go is missing: install Go 1.26 or later" >&2; exit 1; }
+	@go build -o build/local ./deploy/local
