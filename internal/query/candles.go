@@ -14,18 +14,32 @@ import (
 
 // interval is a length of candles.
 type interval struct {
-	name   string
-	length int64
+	name string
+	// minutes is how many a candle has at most, length how long it usually is.
+	minutes int
+	length  int64
 	// usual and widest are the default and the largest length of a range.
 	usual, widest int64
 }
 
 var intervals = []interval{
-	{"1m", minuteLength, 500 * minuteLength, 31 * dayLength},
-	{"5m", 5 * minuteLength, 500 * 5 * minuteLength, 155 * dayLength},
-	{"15m", 15 * minuteLength, 500 * 15 * minuteLength, 465 * dayLength},
-	{"1h", hourLength, 500 * hourLength, 1860 * dayLength},
-	{"1d", dayLength, 500 * dayLength, 36_600 * dayLength},
+	{"1m", 1, minuteLength, 500 * minuteLength, 31 * dayLength},
+	{"5m", 5, 5 * minuteLength, 500 * 5 * minuteLength, 155 * dayLength},
+	{"15m", 15, 15 * minuteLength, 500 * 15 * minuteLength, 465 * dayLength},
+	{"1h", 60, hourLength, 500 * hourLength, 1860 * dayLength},
+	{day, 25 * 60, dayLength, 500 * dayLength, 36_600 * dayLength}, // the clock may be put back by an hour
+}
+
+const day = "1d"
+
+// around returns the start and the end of the interval that t falls into: of the
+// exchange's local day, or in steps of UTC.
+func (iv interval) around(exchange string, t int64) (start, end int64) {
+	if iv.name == day {
+		return window.Day(exchange, t)
+	}
+	start = t - t%iv.length
+	return start, start + iv.length
 }
 
 func (f form) interval() (interval, error) {
@@ -49,6 +63,8 @@ const (
 	maxMinutes = 50_000
 	// maxLive bounds the live windows that one page reads.
 	maxLive = 3_000
+	// registersKept is how long live windows have prices.
+	registersKept = 2 * dayLength
 )
 
 // candle is a row of the answer of candles.
@@ -107,15 +123,20 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 		return nil, err
 	}
 	// Every trade of the range is in a candle of the answer.
-	first, to := s.from-s.from%iv.length, roundUp(s.to, iv.length)
+	first, _ := iv.around(known.newest.Exchange, s.from)
+	_, to := iv.around(known.newest.Exchange, s.to-1)
 	from := first
 	if s.at != nil {
-		from = max(from, s.at[0]-s.at[0]%iv.length)
+		at, _ := iv.around(known.newest.Exchange, s.at[0])
+		from = max(from, at)
 	}
-	if err := known.load(ctx, from, to); err != nil {
-		return nil, err
+	var list []candle
+	next := to
+	if iv.name == day {
+		list, next, err = known.days(ctx, iv, from, to, limit)
+	} else {
+		list, next, err = known.sum(ctx, iv, from, to, limit)
 	}
-	list, next, err := known.sum(ctx, iv, from, to, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -123,31 +144,47 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 	if next < to {
 		body.Next = (&position{From: s.from, To: s.to, At: []int64{next}}).encode(f.identity())
 	}
-	return &answer{body: body, rows: list, next: body.Next, final: known.sealed(from, to)}, nil
+	return &answer{body: body, rows: list, next: body.Next, final: to <= known.sealed}, nil
 }
 
-func roundUp(t, step int64) int64 {
-	if rest := t % step; rest != 0 {
-		t += step - rest
+// days returns, like sum, the candles of days: those that are stored, and of the
+// days after the last one stored, mostly the one that is still open, the sums of
+// their minutes.
+func (k *stored) days(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
+	days, err := k.ReadCandles(ctx, k.symbol, store.Day, from, to, limit+1)
+	if err != nil {
+		return nil, 0, err
 	}
-	return t
+	if len(days) > limit {
+		to, days = days[limit].Start, days[:limit]
+	}
+	list = []candle{}
+	for i := range days {
+		_, end := window.Day(days[i].Exchange, days[i].Start)
+		list = append(list, k.candle(days[i].Start, end, days[i:i+1]))
+		from = max(from, end)
+	}
+	if len(list) == limit || from >= to {
+		return list, min(from, to), nil
+	}
+	open, next, err := k.sum(ctx, iv, from, to, limit-len(list))
+	return append(list, open...), next, err
 }
 
-// sum returns the candles that start in from ≤ start < to, at most limit, and
-// where the next one could start: to, when there are no more.
+// sum returns the candles that start in from ≤ start < to, at most limit, summed
+// from minutes, and where the next one could start: to, when there are no more.
 func (k *stored) sum(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
 	list = []candle{}
 	next = to
 	// One more than the candles of a page can be made of shows that there are more.
-	most := min(limit*int(iv.length/minuteLength)+1, maxMinutes)
+	most := min(limit*iv.minutes+1, maxMinutes)
 	minutes, err := k.ReadCandles(ctx, k.symbol, store.Minute, from, to, most)
 	if err != nil {
 		return nil, 0, err
 	}
 	if len(minutes) == most {
 		// The last candle may have minutes that were not read.
-		last := minutes[most-1].Start
-		next = last - last%iv.length
+		next, _ = iv.around(k.newest.Exchange, minutes[most-1].Start)
 	}
 	live, next, err := k.live(ctx, iv, from, next, minutes)
 	if err != nil {
@@ -157,27 +194,27 @@ func (k *stored) sum(ctx context.Context, iv interval, from, to int64, limit int
 	slices.SortFunc(minutes, func(a, b store.Candle) int { return cmp.Compare(a.Start, b.Start) })
 
 	for len(minutes) > 0 && minutes[0].Start < next {
-		start := minutes[0].Start - minutes[0].Start%iv.length
+		start, end := iv.around(k.newest.Exchange, minutes[0].Start)
 		if len(list) == limit {
 			return list, start, nil
 		}
 		n := 0
-		for n < len(minutes) && minutes[n].Start < start+iv.length {
+		for n < len(minutes) && minutes[n].Start < end {
 			n++
 		}
-		list = append(list, k.candle(start, start+iv.length, minutes[:n]))
+		list = append(list, k.candle(start, end, minutes[:n]))
 		minutes = minutes[n:]
 	}
 	return list, next, nil
 }
 
-// candle sums up the minutes of an interval.
-func (k *stored) candle(start, end int64, minutes []store.Candle) candle {
+// candle sums up the windows of an interval.
+func (k *stored) candle(start, end int64, windows []store.Candle) candle {
 	var s window.State
-	source := minutes[0].Source
-	for i := range minutes {
-		s.Merge(&minutes[i].State)
-		if minutes[i].Source != source {
+	source := windows[0].Source
+	for i := range windows {
+		s.Merge(&windows[i].State)
+		if windows[i].Source != source {
 			source = tick.SourceUnknown
 		}
 	}
@@ -186,7 +223,7 @@ func (k *stored) candle(start, end int64, minutes []store.Candle) candle {
 		Open:  priceDecimal(tick.Price(s.Open.Price)), High: priceDecimal(tick.Price(s.High.Price)),
 		Low: priceDecimal(tick.Price(s.Low.Price)), Close: priceDecimal(tick.Price(s.Close.Price)),
 		Volume: s.Volume, Turnover: sumDecimal(s.Turnover), VWAP: vwap(s.Turnover, s.Volume),
-		TickCount: s.Count, Source: source.String(), Sealed: k.sealed(start, end),
+		TickCount: s.Count, Source: source.String(), Sealed: end <= k.sealed,
 	}
 }
 
@@ -195,19 +232,17 @@ func (k *stored) candle(start, end int64, minutes []store.Candle) candle {
 // of them than a page may read.
 func (k *stored) live(ctx context.Context, iv interval, from, to int64, have []store.Candle) (list []store.Candle, end int64, err error) {
 	var starts []int64
-	newest := window.Start(k.newest.EventTime)
-	for _, start := range slices.Concat(k.unsealed, []int64{newest, newest + window.Length}) {
+	from = max(from, window.Start(k.sealed), k.end()-registersKept)
+	for start := from; start < min(to, k.end()); start += window.Length {
 		_, sealed := slices.BinarySearchFunc(have, start, func(c store.Candle, start int64) int { return cmp.Compare(c.Start, start) })
-		if start >= from && start < to && !sealed {
+		if !sealed {
 			starts = append(starts, start)
 		}
 	}
-	slices.Sort(starts)
-	starts = slices.Compact(starts)
 	end = to
 	// Enough for one candle at least, or paging would not get on.
-	if most := max(maxLive/len(k.logs), int(iv.length/minuteLength)+1); len(starts) > most {
-		end = starts[most] - starts[most]%iv.length
+	if most := max(maxLive/len(k.logs), iv.minutes+1); len(starts) > most {
+		end, _ = iv.around(k.newest.Exchange, starts[most])
 		starts = starts[:most]
 	}
 	states := make([]window.State, len(starts)*len(k.logs))
@@ -217,7 +252,8 @@ func (k *stored) live(ctx context.Context, iv interval, from, to int64, have []s
 		g.Go(func() error {
 			w := store.Window{Start: starts[i/len(k.logs)], Log: k.logs[i%len(k.logs)]}
 			_, found, err := k.ReadWindow(gctx, w, []string{k.symbol})
-			if err == nil && len(found) > 0 {
+			// Without prices it has waited for seal for so long that they have expired.
+			if err == nil && len(found) > 0 && found[0].Open.EventTime != 0 {
 				states[i] = found[0].State
 			}
 			return err
@@ -229,10 +265,7 @@ func (k *stored) live(ctx context.Context, iv interval, from, to int64, have []s
 	for i, start := range starts {
 		c := store.Candle{Symbol: k.symbol, Start: start, Source: k.newest.Source}
 		for _, s := range states[i*len(k.logs) : (i+1)*len(k.logs)] {
-			// Registers of windows that wait for seal for days have expired.
-			if s.Open.EventTime != 0 {
-				c.Merge(&s)
-			}
+			c.Merge(&s)
 		}
 		if c.Count > 0 {
 			list = append(list, c)

@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"ticktape/internal/chunk"
@@ -13,12 +12,13 @@ import (
 
 // memory is a reader of what a test puts into it, all of one symbol.
 type memory struct {
-	newest   tick.Tick
-	logs     []int32
-	minutes  []store.Candle
-	unsealed []int64
-	live     map[store.Window]window.State
-	chunks   map[store.Window][][]chunk.Record
+	newest  tick.Tick
+	logs    []int32
+	minutes []store.Candle
+	days    []store.Candle
+	sealed  int64
+	live    map[store.Window]window.State
+	chunks  map[store.Window][][]chunk.Record
 
 	mu    sync.Mutex
 	reads int // of windows
@@ -34,14 +34,16 @@ func (m *memory) LatestQuotes(context.Context, []string) (map[string]tick.Tick, 
 
 func (m *memory) SymbolLogs(context.Context, string) ([]int32, error) { return m.logs, nil }
 
-func (m *memory) UnsealedWindows(_ context.Context, _ []int32, from, to int64) ([]int64, error) {
-	return slices.DeleteFunc(slices.Clone(m.unsealed), func(start int64) bool { return start < from || start >= to }), nil
-}
+func (m *memory) SealedUntil(context.Context) (int64, error) { return m.sealed, nil }
 
 func (m *memory) ReadCandles(_ context.Context, _ string, interval store.Interval, from, to int64, limit int) ([]store.Candle, error) {
 	var list []store.Candle
-	for _, c := range m.minutes {
-		if interval == store.Minute && c.Start >= from && c.Start < to && len(list) < limit {
+	stored := m.minutes
+	if interval == store.Day {
+		stored = m.days
+	}
+	for _, c := range stored {
+		if c.Start >= from && c.Start < to && len(list) < limit {
 			list = append(list, c)
 		}
 	}

@@ -35,9 +35,12 @@ func badParameter(name, format string, args ...any) *Problem {
 	return p
 }
 
-// unknownSymbol is the 404 of a symbol of which no trade was ever stored.
-func unknownSymbol(parameter, symbol string) *Problem {
-	p := problem(http.StatusNotFound, "No trade of symbol %.70q was ever seen. Symbols are case-sensitive.", symbol)
+// unknownSymbol is the 404 of symbols of which no trade was ever stored.
+func unknownSymbol(parameter string, symbols ...string) *Problem {
+	p := problem(http.StatusNotFound, "No trade of symbol %.70q was ever seen. Symbols are case-sensitive.", symbols[0])
+	if n := len(symbols); n > 1 {
+		p.Detail = fmt.Sprintf("No trade of any of the %d symbols was ever seen. Symbols are case-sensitive.", n)
+	}
 	p.Parameter = parameter
 	return p
 }

@@ -59,7 +59,7 @@ func (a *API) quotes(ctx context.Context, f form) (*answer, error) {
 		}
 	}
 	if len(symbols) > 0 && len(latest) == 0 {
-		return nil, unknownSymbol("symbols", symbols[0])
+		return nil, unknownSymbol("symbols", symbols...)
 	}
 	names := make([]string, 0, len(latest))
 	for s := range latest {
