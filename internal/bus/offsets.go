@@ -62,6 +62,11 @@ func (c *Client) OffsetsAfter(ctx context.Context, topic string, t time.Time) (m
 	return offsets, nil
 }
 
+// Ends returns the ends of the logs of partitions: one past their last records.
+func (c *Client) Ends(ctx context.Context, topic string, partitions []int) (map[int]int64, error) {
+	return c.listOffsets(ctx, topic, partitions, kafka.LastOffset)
+}
+
 // listOffsets answers with -1 where no record is as late as at, which is
 // milliseconds since the epoch, kafka.FirstOffset or kafka.LastOffset.
 func (c *Client) listOffsets(ctx context.Context, topic string, partitions []int, at int64) (map[int]int64, error) {

@@ -18,7 +18,15 @@ type Producer struct {
 
 // Producer makes a producer. Records with the same key go to the same partition,
 // the one that Java's producer would choose.
-func (c *Client) Producer(topic string) *Producer {
+func (c *Client) Producer(topic string) *Producer { return c.producer(topic, 1_000_000) }
+
+// DeadLetterProducer makes a producer for messages as large as a dead-letter
+// topic takes.
+func (c *Client) DeadLetterProducer(topic string) *Producer {
+	return c.producer(topic, maxDeadLetter)
+}
+
+func (c *Client) producer(topic string, maxBytes int64) *Producer {
 	return &Producer{topic: topic, writer: &kafka.Writer{
 		Addr:     c.addr,
 		Topic:    topic,
@@ -26,7 +34,7 @@ func (c *Client) Producer(topic string) *Producer {
 		// Nothing counts as published before every in-sync replica has it.
 		RequiredAcks: kafka.RequireAll,
 		BatchSize:    10_000,
-		BatchBytes:   1_000_000,
+		BatchBytes:   maxBytes,
 		BatchTimeout: 5 * time.Millisecond,
 		ReadTimeout:  callTimeout,
 		WriteTimeout: callTimeout,

@@ -54,6 +54,10 @@ type Header struct {
 	Value []byte
 }
 
+// CronTopic is what a function's annotation "topic" says where the cron
+// connector is to call it.
+const CronTopic = "cron-function"
+
 // The headers of a call and of its answer.
 const (
 	HeaderToken     = "X-Trigger-Token"
@@ -65,6 +69,7 @@ const (
 	HeaderKey       = "X-Kafka-Key"
 	HeaderKeyEnc    = "X-Kafka-Key-Enc"
 	HeaderPrefix    = "X-Kafka-"
+	HeaderTombstone = "X-Kafka-Tombstone"
 	HeaderResumed   = "X-Resumed"
 	// HeaderFailures is a 2xx answer's list of the offsets that can't be done:
 	// numbers and ranges with commas between them, such as "17,20-25".
@@ -151,18 +156,37 @@ type failuresBody struct {
 	Failures Failures `json:"failures"`
 }
 
+// FailureList is what an answer says of its batch's records.
+type FailureList struct {
+	ranges  [][2]int64
+	reasons map[int64]string
+}
+
+// Find tells whether the record at the offset failed, and why, where that was
+// said. A nil list has no failures.
+func (l *FailureList) Find(offset int64) (reason string, failed bool) {
+	if l == nil {
+		return "", false
+	}
+	for _, r := range l.ranges {
+		if offset >= r[0] && offset <= r[1] {
+			return l.reasons[offset], true
+		}
+	}
+	return "", false
+}
+
 // ParseFailures reads an answer's X-Batch-Failures, and the reasons from its
 // body where that has them. Every offset must lie between first and last, the
 // offsets of the batch's ends.
-func ParseFailures(header string, body []byte, first, last int64) (map[int64]string, error) {
-	reasons := map[int64]string{}
+func ParseFailures(header string, body []byte, first, last int64) (*FailureList, error) {
+	list := &FailureList{reasons: map[int64]string{}}
 	var told failuresBody
 	if json.Unmarshal(body, &told) == nil {
 		for _, f := range told.Failures {
-			reasons[f.Offset] = f.Reason
+			list.reasons[f.Offset] = f.Reason
 		}
 	}
-	failed := map[int64]string{}
 	for part := range strings.SplitSeq(header, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
@@ -180,9 +204,7 @@ func ParseFailures(header string, body []byte, first, last int64) (map[int64]str
 		if a < first || b > last || b < a {
 			return nil, fmt.Errorf("%s: %.40q is not within the batch's offsets, %d to %d", HeaderFailures, part, first, last)
 		}
-		for o := a; o <= b; o++ {
-			failed[o] = reasons[o]
-		}
+		list.ranges = append(list.ranges, [2]int64{a, b})
 	}
-	return failed, nil
+	return list, nil
 }

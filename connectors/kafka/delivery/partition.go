@@ -1,0 +1,294 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/segmentio/kafka-go"
+
+	"ticktape/connectors/kafka/subscription"
+	"ticktape/internal/bus"
+	"ticktape/internal/trigger"
+)
+
+// partition delivers one partition to one function for one generation of its
+// group: in order, one call at a time. One goroutine reads and encodes, another
+// calls.
+type partition struct {
+	*shared
+	sub  *subscription.Subscription
+	gen  *bus.Generation
+	at   *bus.Assignment
+	log  *slog.Logger
+	m    *partitionMetrics
+	dead string
+
+	batcher *batcher
+	// done is the offset up to which everything is done.
+	done atomic.Int64
+	// doubt is the offset up to which records may have been applied by a call
+	// whose end is not known: deliveries that start below it are resumed.
+	doubt int64
+	// end of the log as of the first fetch; closed when it is known.
+	end      int64
+	endKnown chan struct{}
+}
+
+func newPartition(sh *shared, sub *subscription.Subscription, gen *bus.Generation, at *bus.Assignment, log *slog.Logger) *partition {
+	p := &partition{
+		shared: sh, sub: sub, gen: gen, at: at,
+		log:      log.With("topic", at.Topic, "partition", at.Partition),
+		m:        sh.metrics.partition(sub, at),
+		dead:     sub.DeadTopic(at.Topic),
+		endKnown: make(chan struct{}),
+	}
+	p.done.Store(at.Offset)
+	p.batcher = newBatcher(sub.MaxRecords, sub.MaxBytes, sub.MaxWait, at.Offset, func() *trigger.Encoder {
+		return trigger.NewEncoder(sub.Format, at.Topic, at.Info.ID, at.Partition)
+	})
+	return p
+}
+
+// run returns when ctx is done and the call in flight has ended.
+func (p *partition) run(ctx context.Context) {
+	defer p.m.forget()
+	var wg sync.WaitGroup
+	wg.Go(func() { p.read(ctx) })
+	p.call(ctx)
+	wg.Wait()
+}
+
+// idleWait is how long a fetch waits for records that do not come. It does not
+// delay those that do.
+const idleWait = 2 * time.Second
+
+// read fetches and encodes until ctx is done or the partition can't be read on.
+func (p *partition) read(ctx context.Context) {
+	cursor := p.bus.Cursor(p.at.Topic, p.at.Info, p.at.Partition, p.at.Offset)
+	retry := backoff.NewExponentialBackOff()
+	retry.InitialInterval, retry.MaxInterval = 50*time.Millisecond, 5*time.Second
+	known := false
+	for ctx.Err() == nil {
+		chunk, err := cursor.Fetch(ctx, idleWait, int(p.cfg.FetchBytes))
+		if err != nil {
+			if !p.mayRetry(ctx, err, cursor.Next()) {
+				return
+			}
+			wait := retry.NextBackOff()
+			if ctx.Err() == nil {
+				p.log.Warn("can't fetch, trying again", "error", err, "wait", wait)
+			}
+			sleep(ctx, wait)
+			continue
+		}
+		retry.Reset()
+		if !known {
+			known, p.end = true, chunk.End
+			close(p.endKnown)
+		}
+		if err := p.batcher.fill(ctx, chunk, cursor); err != nil && ctx.Err() == nil {
+			p.m.stopped()
+			p.log.Error("partition stopped: its log can't be read. Nothing after this offset is delivered until the connector is restarted", "offset", cursor.Next(), "error", err)
+			return
+		}
+	}
+}
+
+// mayRetry sorts out the errors of a fetch that trying again does not mend.
+func (p *partition) mayRetry(ctx context.Context, err error, offset int64) bool {
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case errors.Is(err, bus.ErrNoTopic):
+		p.gen.End(errors.Join(bus.ErrChanged, err))
+		return false
+	case errors.Is(err, bus.ErrOutOfRange):
+		p.m.outOfRange()
+		p.log.Error("partition stopped: the log no longer has the offset from which the function goes on, so records were deleted before they were delivered. "+
+			"To go on, stop the connector, set the group's offset (kafka-consumer-groups.sh --reset-offsets) and start it", "offset", offset, "group", p.sub.Group, "error", err)
+		return false
+	}
+	return true
+}
+
+// call delivers batch after batch until ctx is done.
+func (p *partition) call(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-p.endKnown:
+	}
+	if p.at.Resumed {
+		// The owner before us can have had no more out than one call's records, and
+		// none that were not yet written.
+		most := int64(p.sub.MaxRecords)
+		if p.sub.Format == trigger.Single {
+			most = 1
+		}
+		p.doubt = min(p.at.Offset+most, p.end)
+	}
+	for ctx.Err() == nil {
+		b := p.batcher.take(ctx, p.done.Load())
+		if b == nil {
+			return
+		}
+		err := p.deliver(ctx, b)
+		next := b.next
+		p.batcher.put(b)
+		if err != nil {
+			if ctx.Err() == nil {
+				p.m.stopped()
+				p.log.Error("partition stopped: a record that was encoded can't be read back, which is a bug", "error", err)
+			}
+			return
+		}
+		p.finish(next)
+	}
+}
+
+// finish says that everything below next is done.
+func (p *partition) finish(next int64) {
+	p.done.Store(next)
+	p.gen.Done(p.at, next)
+}
+
+func (p *partition) deliver(ctx context.Context, b *batch) error {
+	if p.sub.Format != trigger.Single {
+		if b.Len() == 0 {
+			return nil
+		}
+		return p.work(ctx, b, 0, b.Len())
+	}
+	for i := range b.Len() {
+		if err := p.work(ctx, b, i, i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// work delivers the records from i up to j until they are done, one way or
+// another. An error means that some of them are not, because ctx is done.
+func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
+	retry := backoff.NewExponentialBackOff()
+	retry.InitialInterval, retry.MaxInterval = p.cfg.RetryMin, p.cfg.RetryMax
+	for attempt := 1; ; attempt++ {
+		v, err := p.once(ctx, b, i, j)
+		if err != nil {
+			return err
+		}
+		switch v.kind {
+		case accepted:
+			return p.settle(ctx, b, i, j, v.failures.Find)
+		case refused:
+			if j-i == 1 {
+				return p.settle(ctx, b, i, j, func(int64) (string, bool) { return v.reason, true })
+			}
+			p.log.Warn("batch refused, halving it to find the record that is at fault", "offset", b.Offset(i), "records", j-i, "answer", v.reason)
+			mid := i + (j-i)/2
+			if err := p.work(ctx, b, i, mid); err != nil {
+				return err
+			}
+			return p.work(ctx, b, mid, j)
+		case later:
+			if p.sub.Retries != subscription.Endless && attempt > p.sub.Retries {
+				reason := "given up after " + strconv.Itoa(attempt) + " calls: " + v.reason
+				return p.settle(ctx, b, i, j, func(int64) (string, bool) { return reason, true })
+			}
+		}
+		wait := retry.NextBackOff()
+		if v.after > 0 {
+			wait = v.after
+		}
+		if v.kind == misdirected {
+			p.log.Error("function can't be called; its records wait. 401 and 403: see that connector and function have the same secret trigger-token; 404: see that the function is there", "function", p.sub.Function.String(), "answer", v.reason, "attempt", attempt, "wait", wait)
+		} else {
+			p.log.Warn("call failed, trying again", "offset", b.Offset(i), "records", j-i, "answer", v.reason, "attempt", attempt, "wait", wait)
+		}
+		sleep(ctx, wait)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		p.m.retries.Inc()
+	}
+}
+
+// once makes one call. It is not ended by ctx: a call in flight is finished.
+func (p *partition) once(ctx context.Context, b *batch, i, j int) (verdict, error) {
+	first, last := b.Offset(i), b.Offset(j-1)
+	resumed := first < p.doubt
+	var headers http.Header
+	var parts [3][]byte
+	if p.sub.Format == trigger.Single {
+		r, err := b.Record(i)
+		if err != nil {
+			return verdict{}, err
+		}
+		headers = singleHeaders(p.at.Topic, p.at.Partition, &r, p.sub.ContentType)
+		parts[0] = r.Value
+	} else {
+		headers = http.Header{
+			"Content-Type":          {b.ContentType()},
+			trigger.HeaderTopic:     {p.at.Topic},
+			trigger.HeaderPartition: {strconv.Itoa(p.at.Partition)},
+			trigger.HeaderOffset:    {strconv.FormatInt(first, 10)},
+		}
+		parts = b.Body(i, j, resumed)
+	}
+	headers.Set(trigger.HeaderResumed, strconv.FormatBool(resumed))
+	callCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.CallTimeout)
+	defer cancel()
+	start := time.Now()
+	answer, err := p.gateway.Call(callCtx, p.sub.Function, headers, parts[:]...)
+	v := judge(answer, err, p.sub.Format, first, last)
+	if v.doubt {
+		p.doubt = max(p.doubt, last+1)
+	}
+	p.m.called(v.code, time.Since(start), j-i, len(parts[0])+len(parts[1])+len(parts[2]))
+	return v, nil
+}
+
+// settle finishes the records from i up to j: those that failed go to the
+// dead-letter topic first. After an error they are not done.
+func (p *partition) settle(ctx context.Context, b *batch, i, j int, failed func(offset int64) (string, bool)) error {
+	var letters []kafka.Message
+	for k := i; k < j; k++ {
+		reason, bad := failed(b.Offset(k))
+		if !bad {
+			continue
+		}
+		if reason == "" {
+			reason = "the function gave no reason"
+		}
+		r, err := b.Record(k)
+		if err != nil {
+			return err
+		}
+		letters = append(letters, p.letter(&r, reason))
+	}
+	if len(letters) > 0 {
+		p.log.Warn("records go to the dead-letter topic", "function", p.sub.Function.String(), "dead-letter-topic", p.dead, "records", len(letters), "first offset", string(header(letters[0], deadOffset)), "reason", string(header(letters[0], deadReason)))
+		if err := p.deadLetters.publish(ctx, p.dead, letters, p.log); err != nil {
+			return err
+		}
+		p.m.deadLetters.Add(float64(len(letters)))
+	}
+	p.finish(b.Offset(j-1) + 1)
+	return nil
+}
+
+func header(m kafka.Message, key string) []byte {
+	for _, h := range m.Headers {
+		if h.Key == key {
+			return h.Value
+		}
+	}
+	return nil
+}
