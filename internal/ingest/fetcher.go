@@ -129,10 +129,11 @@ func (f *Fetcher) Fetch(ctx context.Context) (Summary, error) {
 func (f *Fetcher) fetch(ctx context.Context, sum *Summary) error {
 	select {
 	case f.turn <- struct{}{}:
-		defer func() { <-f.turn }()
 	case <-ctx.Done():
 		return &PartError{PartKafka, fmt.Errorf("the call before is still publishing: %w", ctx.Err())}
 	}
+	release := func() { <-f.turn }
+	defer func() { release() }()
 	for _, b := range f.bad {
 		sum.Failed = append(sum.Failed, Failure(b))
 	}
@@ -150,7 +151,24 @@ func (f *Fetcher) fetch(ctx context.Context, sum *Summary) error {
 	}
 	fresh, messages := f.fresh(answer.Quotes, received, sum)
 	f.complain(sum)
-	return f.publish(ctx, fresh, messages, sum)
+	if len(messages) == 0 {
+		return nil
+	}
+	// A caller that leaves must not leave the end of a publication unknown. So
+	// that goes on without it, bounded by the producer's own limits, and the next
+	// call waits for its turn.
+	done := make(chan error, 1)
+	go func() { done <- f.ticks.Publish(context.WithoutCancel(ctx), messages) }()
+	select {
+	case err := <-done:
+		return f.settle(fresh, err, sum)
+	case <-ctx.Done():
+		f.loaded = false
+		finish := release
+		release = func() {}
+		go func() { <-done; finish() }()
+		return &PartError{PartKafka, fmt.Errorf("%d ticks are not acknowledged yet: %w", len(messages), ctx.Err())}
+	}
 }
 
 // load reads what was published, once, and again after a publication whose end
@@ -212,13 +230,8 @@ func (f *Fetcher) fresh(quotes []yahoo.Quote, received time.Time, sum *Summary) 
 	return fresh, messages
 }
 
-func (f *Fetcher) publish(ctx context.Context, fresh []*last, messages []kafka.Message, sum *Summary) error {
-	if len(messages) == 0 {
-		return nil
-	}
-	// A caller that leaves must not leave the end of a publication unknown: the
-	// producer bounds it itself.
-	err := f.ticks.Publish(context.WithoutCancel(ctx), messages)
+// settle remembers what of the fresh ticks was acknowledged.
+func (f *Fetcher) settle(fresh []*last, err error, sum *Summary) error {
 	lost := map[int]bool{}
 	var partial *bus.PublishError
 	if errors.As(err, &partial) {

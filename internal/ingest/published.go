@@ -2,9 +2,11 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
 
 	"ticktape/internal/bus"
@@ -15,7 +17,7 @@ import (
 // published is the Memory of ticks that went through Kafka to table quotes. The
 // table has what persist has done, the end of the log what it has still to do.
 type published struct {
-	kafka *bus.Client
+	bus   *bus.Client
 	topic bus.Topic
 	group string // persist's
 	store *store.Lazy
@@ -26,8 +28,21 @@ type published struct {
 // table by then.
 func (p *published) Published(ctx context.Context, symbols []string) ([]tick.Tick, error) {
 	latest := map[feed]tick.Tick{}
-	if err := p.tail(ctx, symbols, latest); err != nil {
-		return nil, err
+	for {
+		err := p.tail(ctx, symbols, latest)
+		if err == nil {
+			break
+		}
+		// A topic that was just made, or whose leader moves, is there in a moment.
+		var passing kafka.Error
+		if !errors.As(err, &passing) || !passing.Temporary() {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
 	st, err := p.store.Get(ctx)
 	if err != nil {
@@ -61,18 +76,18 @@ func keep(latest map[feed]tick.Tick, t tick.Tick) {
 // makes it, for what is about to be published.
 func (p *published) tail(ctx context.Context, symbols []string, latest map[feed]tick.Tick) error {
 	topic := p.topic.Name
-	if err := p.kafka.EnsureTopics(ctx, p.topic); err != nil {
+	if err := p.bus.EnsureTopics(ctx, p.topic); err != nil {
 		return err
 	}
-	info, err := p.kafka.TopicInfo(ctx, topic)
+	info, err := p.bus.TopicInfo(ctx, topic)
 	if err != nil {
 		return err
 	}
-	committed, err := p.kafka.Committed(ctx, p.group, topic)
+	committed, err := p.bus.Committed(ctx, p.group, topic)
 	if err != nil {
 		return err
 	}
-	first, err := p.kafka.OffsetsAfter(ctx, topic, time.UnixMilli(0))
+	first, err := p.bus.OffsetsAfter(ctx, topic, time.UnixMilli(0))
 	if err != nil {
 		return err
 	}
@@ -86,7 +101,7 @@ func (p *published) tail(ctx context.Context, symbols []string, latest map[feed]
 	for part := range info.Partitions {
 		readers.Go(func() error {
 			// Retention may have passed a persist that was away for long.
-			cursor := p.kafka.Cursor(topic, info, part, max(committed[part], first[part]))
+			cursor := p.bus.Cursor(topic, info, part, max(committed[part], first[part]))
 			found[part] = map[feed]tick.Tick{}
 			return p.read(ctx, cursor, wanted, found[part])
 		})

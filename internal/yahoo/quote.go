@@ -36,7 +36,8 @@ type Quote struct {
 	// currencies, and not a day's.
 	VolumeRolling bool
 
-	// PreviousClose is the close of the session before, or tick.Unknown.
+	// PreviousClose is the close of the session before, or tick.Unknown. The
+	// change of the day is the price less this; in the pre-market too.
 	PreviousClose tick.Price
 	Currency      string
 	Exchange      string
@@ -185,6 +186,11 @@ func (r *rawQuote) quote() (q Quote, err error) {
 	// What follows is for showing: where it can't be read it is not known.
 	if p, err := r.RegularPreviousClose.price(); err == nil {
 		q.PreviousClose = p
+	}
+	if q.MarketState == tick.MarketPre && q.Time > q.VolumeTime && regular {
+		// Before the opening the session before is the one that Yahoo still calls
+		// the regular one.
+		q.PreviousClose, _ = r.RegularPrice.price()
 	}
 	if v, err := r.UTCOffset.int(); err == nil && v > -maxOffset && v < maxOffset {
 		q.UTCOffset = time.Duration(v) * time.Millisecond
