@@ -25,6 +25,7 @@ import (
 	"github.com/openfaas/go-sdk/stack"
 	"github.com/robfig/cron/v3"
 
+	"ticktape/connectors/kafka/delivery"
 	"ticktape/internal/service"
 	"ticktape/internal/store"
 )
@@ -99,6 +100,11 @@ func TestTimeLimitsGrowFromTheInsideOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	connector, err := service.Load[delivery.Config]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const gateway = time.Minute
 	for name, f := range readStack(t).Functions {
 		duration := func(key string) time.Duration {
 			d, err := time.ParseDuration(f.Environment[key])
@@ -108,8 +114,11 @@ func TestTimeLimitsGrowFromTheInsideOut(t *testing.T) {
 			return d
 		}
 		exec, write := duration("exec_timeout"), duration("write_timeout")
-		if !(cassandra.Timeout < exec && exec < write && write < time.Minute) {
-			t.Errorf("%s: CASSANDRA_TIMEOUT %v < exec_timeout %v < write_timeout %v < the gateway's minute does not hold", name, cassandra.Timeout, exec, write)
+		if !(cassandra.Timeout < exec && exec < write && write < gateway) {
+			t.Errorf("%s: CASSANDRA_TIMEOUT %v < exec_timeout %v < write_timeout %v < the gateway's %v does not hold", name, cassandra.Timeout, exec, write, gateway)
+		}
+		if annotations(f)["kafka.batch"] != "" && !(write < connector.CallTimeout && connector.CallTimeout < min(gateway, connector.SessionTimeout)) {
+			t.Errorf("%s: write_timeout %v < CALL_TIMEOUT %v < SESSION_TIMEOUT %v does not hold", name, write, connector.CallTimeout, connector.SessionTimeout)
 		}
 	}
 }

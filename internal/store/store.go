@@ -20,8 +20,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caarlos0/env/v11"
 	"github.com/gocql/gocql"
+
+	"ticktape/internal/service"
 )
 
 //go:embed schema.cql
@@ -57,11 +58,7 @@ type Config struct {
 // ConfigFromEnv reads the environment. A value that can't be read is an error
 // that names its variable.
 func ConfigFromEnv() (Config, error) {
-	c, err := env.ParseAs[Config]()
-	if err != nil {
-		return c, fmt.Errorf("read Cassandra settings: %w", err)
-	}
-	return c, nil
+	return service.Load[Config]()
 }
 
 // Store is a connection to the keyspace. It is safe for concurrent use.

@@ -104,8 +104,8 @@ func run(ctx context.Context) error {
 
 // serve answers on ln until ctx is done, and then, in this order: tells the
 // health checks no, waits until callers have noticed, finishes the calls in
-// flight, and returns. A call is never abandoned: what it has done would be
-// unknown to its caller.
+// flight, and returns. A call that keeps its deadline is never abandoned: what it
+// has done would be unknown to its caller.
 func serve(ctx context.Context, ln net.Listener, cfg settings, s *server) error {
 	srv := &http.Server{
 		Handler:           s.routes(),
@@ -276,9 +276,11 @@ func (s *server) answer(w http.ResponseWriter, res handler.Response, err error) 
 }
 
 func write(w http.ResponseWriter, status int, body []byte) {
-	if len(body) > 0 || status == http.StatusOK {
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if status == http.StatusNoContent || status == http.StatusNotModified {
+		w.WriteHeader(status)
+		return
 	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a caller that has gone can't be told
 }

@@ -115,7 +115,8 @@ func TestAnswersOfEveryKind(t *testing.T) {
 		body   string
 	}{
 		{"no status is 200", handler.Response{Body: []byte("x")}, nil, 200, "x"},
-		{"no body is no body", handler.Response{StatusCode: 204}, nil, 204, ""},
+		{"no body is an empty one", handler.Response{StatusCode: 201}, nil, 201, ""},
+		{"204 has no body", handler.Response{StatusCode: 204, Body: []byte("x")}, nil, 204, ""},
 		{"a status that HTTP does not have is a failure", handler.Response{StatusCode: 7}, nil, 500, ""},
 		{"100 is no answer", handler.Response{StatusCode: 100}, nil, 500, ""},
 		{"an error is 500", handler.Response{}, errors.New("secret detail"), 500, ""},

@@ -22,7 +22,10 @@ import (
 	"ticktape/deploy/local/servers"
 )
 
-const startLimit = 30 * time.Second // from a process's start until it listens
+const (
+	startLimit = 30 * time.Second // from a process's start until it listens
+	drainLimit = 60 * time.Second // from the last call sent to a process until it is told to stop
+)
 
 // function is one deployment: its processes all run the same command.
 type function struct {
@@ -67,16 +70,20 @@ func (f *function) desired() int {
 
 func (f *function) available() int { return len(*f.ready.Load()) }
 
-// pick gives the process whose turn it is, nil where none listens.
+// pick gives the process whose turn it is, with a call begun on it, or nil
+// where none listens.
 func (f *function) pick() *replica {
-	ready := *f.ready.Load()
-	switch len(ready) {
-	case 0:
-		return nil
-	case 1:
-		return ready[0]
+	for {
+		ready := *f.ready.Load()
+		if len(ready) == 0 {
+			return nil
+		}
+		r := ready[f.next.Add(1)%uint64(len(ready))]
+		// One that is being stopped has just been taken out of the list.
+		if r.begin() {
+			return r
+		}
 	}
-	return ready[f.next.Add(1)%uint64(len(ready))]
 }
 
 // refresh works out anew which processes listen.
@@ -84,7 +91,7 @@ func (f *function) refresh() {
 	f.mu.Lock()
 	ready := make([]*replica, 0, len(f.replicas))
 	for _, r := range f.replicas {
-		if r.keeper.Status().State == process.Ready {
+		if !r.isLeaving() && r.keeper.Status().State == process.Ready {
 			ready = append(ready, r)
 		}
 	}
@@ -164,7 +171,7 @@ func (f *function) env(port int) []string {
 	}
 	env = append(env, cfg.Force...)
 	p := strconv.Itoa(port)
-	return append(env, "port="+p, "PORT="+p, "SECRETS_DIR="+f.secrets)
+	return append(env, "port="+p, "PORT="+p, "OPENFAAS_NAME="+f.deployment.Service, "SECRETS_DIR="+f.secrets)
 }
 
 // GoMaxProcs is for children on a machine with many cores: a dozen processes
@@ -205,12 +212,65 @@ func quantity(s string) int64 {
 
 // replica is one process of a function, kept running.
 type replica struct {
+	function  *function
 	keeper    *process.Keeper
 	transport *http.Transport
+
+	mu      sync.Mutex
+	calls   int
+	leaving chan struct{} // not nil once it gets no more calls; closed when it has none
+}
+
+// begin counts a call that is about to be sent; it is false where the process
+// gets no more of them.
+func (r *replica) begin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.leaving != nil {
+		return false
+	}
+	r.calls++
+	return true
+}
+
+func (r *replica) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls--
+	if r.leaving != nil && r.calls == 0 {
+		close(r.leaving)
+	}
+}
+
+func (r *replica) isLeaving() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.leaving != nil
+}
+
+// leave lets the calls that were begun come to their end, in so far as they do in time.
+func (r *replica) leave() {
+	r.mu.Lock()
+	idle := r.leaving
+	if idle == nil {
+		idle = make(chan struct{})
+		r.leaving = idle
+		if r.calls == 0 {
+			close(idle)
+		}
+	}
+	r.mu.Unlock()
+	r.function.refresh()
+	limit := time.NewTimer(drainLimit)
+	defer limit.Stop()
+	select {
+	case <-idle:
+	case <-limit.C:
+	}
 }
 
 func (f *function) newReplica() *replica {
-	r := &replica{transport: &http.Transport{
+	r := &replica{function: f, transport: &http.Transport{
 		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 		// All connections go to one process, and its callers are few and steady.
 		MaxIdleConns: 256, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second,
@@ -258,6 +318,7 @@ func awaitPort(ctx context.Context, port int) error {
 }
 
 func (r *replica) stop() error {
+	r.leave()
 	err := r.keeper.Stop()
 	r.transport.CloseIdleConnections()
 	return err
