@@ -97,6 +97,7 @@ func (p *Provider) invoke(proxy *httputil.ReverseProxy) http.HandlerFunc {
 			refuse(w, r, http.StatusBadGateway, fmt.Sprintf("function %s is down and is being started again", name))
 			return
 		}
+		defer replica.end()
 		f.calls.Add(1)
 		ctx, cancel := context.WithTimeout(r.Context(), p.cfg.CallTimeout)
 		defer cancel()
