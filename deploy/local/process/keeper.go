@@ -99,7 +99,6 @@ func (k *Keeper) keep(ctx context.Context) {
 			err = k.live(ctx, plan)
 		}
 		if ctx.Err() != nil {
-			k.stopErr = err
 			k.settle(ctx.Err())
 			return
 		}
@@ -152,7 +151,8 @@ func (k *Keeper) live(ctx context.Context, plan Plan) error {
 	case <-ctx.Done():
 		// Whoever sends it work hears of the state first and stops to.
 		k.update(func(s *Status) { s.State = Stopping })
-		return proc.Stop()
+		k.stopErr = proc.Stop()
+		return k.stopErr
 	}
 }
 

@@ -264,7 +264,10 @@ func command(ctx context.Context, dir string, env []string, name string, args ..
 	}
 	if err != nil {
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-		lines = lines[max(0, len(lines)-20):]
+		if len(lines) > 20 {
+			// Compilers complain at the end, npm at the beginning.
+			lines = slices.Concat(lines[:8], []string{"…"}, lines[len(lines)-12:])
+		}
 		return fmt.Errorf("%s %s: %w:\n    %s", name, args[0], err, strings.Join(lines, "\n    "))
 	}
 	return nil

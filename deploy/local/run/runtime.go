@@ -334,7 +334,8 @@ func (r *runtime) chooseSource(ctx context.Context, built <-chan struct{}) (sour
 			step.End(textIf(!simulated, "Yahoo answers: the prices are real") + textIf(simulated, "YAHOO_URL answers and is not Yahoo: the prices are SIMULATED"))
 			return source{simulated: simulated, env: []string{"SOURCE=auto"}}, nil
 		}
-		step.End(fmt.Sprintf("Yahoo does not answer (%v): the prices are SIMULATED", err))
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		step.End(fmt.Sprintf("Yahoo does not answer (%s): the prices are SIMULATED", reason))
 	}
 	select {
 	case <-built:
