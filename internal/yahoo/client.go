@@ -316,6 +316,7 @@ type request struct {
 	cookies   string
 	jar       http.CookieJar // collects what is set, through redirects
 	anyStatus bool           // an answer of any status below 500 but 429 will do
+	once      bool           // there is something else to try where this is not reached
 	// check says whether the body is what it should be. A RateLimited from it
 	// counts as one.
 	check func(*answer) error
@@ -351,7 +352,7 @@ func (c *Client) exchange(ctx context.Context, r request) (*answer, error) {
 		case NotFound, BadRequest:
 			c.gate.accepted(sent)
 		}
-		if !e.temporary() || attempt >= c.cfg.Attempts || ctx.Err() != nil {
+		if !e.temporary() || attempt >= c.cfg.Attempts || ctx.Err() != nil || r.once && e.Kind == Unreachable {
 			return nil, e
 		}
 		if e.Kind != RateLimited && e.Kind != Unavailable {

@@ -226,17 +226,17 @@ func TestDecodeCrumb(t *testing.T) {
 		}
 	}
 	for body, kind := range map[string]Kind{
-		"Too Many Requests\r\n":                      RateLimited,
-		`{"error":"Too Many Requests"}`:              RateLimited,
-		"":                                           BadAnswer,
-		"short":                                      BadAnswer,
-		"two words.x":                                BadAnswer,
-		"<html></html>":                              BadAnswer,
-		`{"finance":{}}`:                             BadAnswer,
-		"Unauthorized":                               BadAnswer,
-		"InvalidCookie":                              BadAnswer,
-		"é1234567890":                                BadAnswer,
-		strings.Repeat("a", 33):                      BadAnswer,
+		"Too Many Requests\r\n":         RateLimited,
+		`{"error":"Too Many Requests"}`: RateLimited,
+		"":                              BadAnswer,
+		"short":                         BadAnswer,
+		"two words.x":                   BadAnswer,
+		"<html></html>":                 BadAnswer,
+		`{"finance":{}}`:                BadAnswer,
+		"Unauthorized":                  BadAnswer,
+		"InvalidCookie":                 BadAnswer,
+		"é1234567890":                   BadAnswer,
+		strings.Repeat("a", 33):         BadAnswer,
 		"Edge: Too Many Requests, please wait a bit": RateLimited,
 	} {
 		_, err := DecodeCrumb([]byte(body))

@@ -53,13 +53,13 @@ func (c *Client) session(ctx context.Context, stale *session) (*session, error) 
 func (c *Client) fetchCookies(ctx context.Context) (string, error) {
 	var failures []error
 	answered := false
-	for _, page := range c.cookiePages {
+	for i, page := range c.cookiePages {
 		jar, err := cookiejar.New(nil)
 		if err != nil {
 			return "", err
 		}
 		// The status does not matter: fc.yahoo.com sets its cookie with a 404.
-		_, err = c.exchange(ctx, request{call: "cookie", url: page, jar: jar, anyStatus: true})
+		_, err = c.exchange(ctx, request{call: "cookie", url: page, jar: jar, anyStatus: true, once: i < len(c.cookiePages)-1})
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || e.Kind == RateLimited || e.Kind == Unavailable || ctx.Err() != nil {

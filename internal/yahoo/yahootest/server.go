@@ -191,6 +191,7 @@ func (s *Server) handle(pattern, call string, h http.HandlerFunc) {
 			w.Header().Set("Content-Length", strconv.Itoa(whole.body.Len()))
 			w.WriteHeader(whole.status)
 			_, _ = w.Write(whole.body.Bytes()[:whole.body.Len()/2])
+			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}
 		if f.Status == 0 {
