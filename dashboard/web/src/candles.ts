@@ -1,0 +1,123 @@
+import { units } from './decimal';
+import type { Candle, CandlesAnswer, Window } from './wire';
+
+export const intervals = { '1m': 60_000, '5m': 300_000, '15m': 900_000, '1h': 3_600_000, '1d': 86_400_000 } as const;
+export type Interval = keyof typeof intervals;
+
+export function isInterval(text: string): text is Interval {
+  return Object.hasOwn(intervals, text);
+}
+
+/**
+ * The candles of one symbol and interval: history as it was stored, with the
+ * live windows laid over it. A candle whose minutes are all at hand is added up
+ * from them, so it is exact and a late trade corrects it.
+ */
+export class Candles {
+  private readonly stored = new Map<number, Candle>();
+  private readonly windows = new Map<number, Window>();
+  private readonly fetched = new Map<number, bigint>(); // volumes when history was read
+  private readonly covered: number; // from here on all windows are at hand
+  private readonly seq: number;
+  readonly epoch: string;
+  readonly length: number;
+
+  constructor(answer: CandlesAnswer, interval: Interval) {
+    this.length = intervals[interval];
+    this.epoch = answer.epoch;
+    this.seq = answer.seq;
+    this.covered = answer.windows[0]?.start ?? Infinity;
+    for (const c of answer.candles) this.stored.set(c.start, c);
+    for (const w of answer.windows) {
+      this.windows.set(w.start, w);
+      this.fetched.set(w.start, BigInt(w.volume));
+    }
+  }
+
+  /** Adds older candles; false where there are none. */
+  prepend(older: Candle[]): boolean {
+    let added = false;
+    for (const c of older) {
+      if (this.stored.has(c.start)) continue;
+      this.stored.set(c.start, c);
+      added = true;
+    }
+    return added;
+  }
+
+  /** Takes windows in and returns the starts of the candles that they change, in order. */
+  update(windows: Window[]): number[] {
+    const starts = new Set<number>();
+    for (const w of windows) {
+      const known = this.windows.get(w.start);
+      if (known && known.rev > w.rev) continue;
+      this.windows.set(w.start, w);
+      starts.add(this.bucket(w.start));
+    }
+    return [...starts].sort((a, b) => a - b);
+  }
+
+  all(): Candle[] {
+    const starts = new Set(this.stored.keys());
+    for (const start of this.windows.keys()) starts.add(this.bucket(start));
+    return [...starts].sort((a, b) => a - b).map((s) => this.candle(s)).filter((c) => c !== null);
+  }
+
+  candle(start: number): Candle | null {
+    const stored = this.stored.get(start);
+    const live: Window[] = [];
+    for (let t = start; t < start + this.length; t += intervals['1m']) {
+      const w = this.windows.get(t);
+      if (w) live.push(w);
+    }
+    const first = live[0];
+    const last = live.at(-1);
+    if (!first || !last) return stored ?? null;
+    // What was sealed has been audited; only what came later says more.
+    if (stored?.sealed && live.every((w) => w.rev <= this.seq)) return stored;
+    const whole = !stored || start >= this.covered;
+    const sum: Candle = {
+      start,
+      open: whole ? first.open : stored.open,
+      high: whole ? first.high : stored.high,
+      low: whole ? first.low : stored.low,
+      close: last.close,
+      volume: '0',
+      ticks: 0,
+    };
+    let volume = whole ? 0n : BigInt(stored.volume);
+    for (const w of live) {
+      if (units(w.high) > units(sum.high)) sum.high = w.high;
+      if (units(w.low) < units(sum.low)) sum.low = w.low;
+      volume += BigInt(w.volume) - (whole ? 0n : (this.fetched.get(w.start) ?? 0n));
+      sum.ticks += w.ticks;
+    }
+    sum.volume = volume.toString();
+    return sum;
+  }
+
+  private bucket(t: number): number {
+    return t - (t % this.length);
+  }
+}
+
+/** Why candles can't be shown, in a sentence. */
+export class CandlesError extends Error {
+  constructor(
+    message: string,
+    readonly unknown: boolean,
+  ) {
+    super(message);
+  }
+}
+
+export async function fetchCandles(symbol: string, interval: Interval, signal: AbortSignal, before?: number): Promise<CandlesAnswer> {
+  const query = new URLSearchParams({ symbol, interval });
+  if (before !== undefined) query.set('before', String(before));
+  const response = await fetch(`api/candles?${query}`, { signal, cache: 'no-store' });
+  if (!response.ok) {
+    const problem = (await response.json().catch(() => null)) as { detail?: string } | null;
+    throw new CandlesError(problem?.detail ?? `The dashboard answers ${response.status}.`, response.status === 404);
+  }
+  return (await response.json()) as CandlesAnswer;
+}

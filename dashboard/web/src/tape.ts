@@ -1,0 +1,43 @@
+import { sign } from './decimal';
+import { calm, element } from './dom';
+import type { Quote } from './market';
+import { arrow, changeText, priceText } from './text';
+
+const pause = 320;
+const longest = 24;
+
+/** The ticker tape: trades as they come, the newest printed at its right end. For the eye only. */
+export class Tape {
+  private readonly waiting = new Map<string, Quote>();
+  private timer = 0;
+
+  constructor(private readonly strip: HTMLElement) {}
+
+  /** Queues a trade. A symbol that trades faster than the tape prints appears with its newest. */
+  print(q: Quote): void {
+    this.waiting.delete(q.symbol);
+    this.waiting.set(q.symbol, q);
+    if (this.waiting.size > longest) this.waiting.delete(this.waiting.keys().next().value!);
+    if (!this.timer) this.next();
+  }
+
+  private next(): void {
+    this.timer = 0;
+    const first = this.waiting.entries().next().value;
+    if (!first) return;
+    this.timer = window.setTimeout(() => this.next(), pause);
+    this.waiting.delete(first[0]);
+    if (document.visibilityState === 'hidden') return;
+    const q = first[1];
+    const item = element('span', 'item');
+    const direction = sign(q.change);
+    item.dataset['sign'] = String(direction);
+    item.append(element('b', '', q.symbol), ' ' + priceText(q) + ' ');
+    if (q.change !== undefined) item.append(element('i', '', arrow(direction) + changeText(q).replace(/^[+−]/, '')));
+    this.strip.append(item);
+    while (this.strip.childElementCount > longest) this.strip.firstElementChild!.remove();
+    if (calm.matches) return;
+    const width = item.getBoundingClientRect().width;
+    this.strip.animate([{ transform: `translateX(${width}px)` }, { transform: 'none' }], { duration: pause - 40, easing: 'linear' });
+  }
+}
