@@ -69,17 +69,17 @@ const (
 
 // candle is a row of the answer of candles.
 type candle struct {
-	Start     Time     `json:"start"`
-	Open      *Decimal `json:"open"`
-	High      *Decimal `json:"high"`
-	Low       *Decimal `json:"low"`
-	Close     *Decimal `json:"close"`
-	Volume    int64    `json:"volume"`
-	Turnover  *Decimal `json:"turnover"`
-	VWAP      *Decimal `json:"vwap"`
-	TickCount int64    `json:"tick_count"`
-	Source    string   `json:"source"`
-	Sealed    bool     `json:"sealed"`
+	Start     Time       `json:"start"`
+	Open      tick.Price `json:"open"`
+	High      tick.Price `json:"high"`
+	Low       tick.Price `json:"low"`
+	Close     tick.Price `json:"close"`
+	Volume    int64      `json:"volume"`
+	Turnover  *Decimal   `json:"turnover"`
+	VWAP      *Decimal   `json:"vwap"`
+	TickCount int64      `json:"tick_count"`
+	Source    string     `json:"source"`
+	Sealed    bool       `json:"sealed"`
 }
 
 type candlesBody struct {
@@ -220,8 +220,8 @@ func (k *stored) candle(start, end int64, windows []store.Candle) candle {
 	}
 	return candle{
 		Start: Time(start),
-		Open:  priceDecimal(tick.Price(s.Open.Price)), High: priceDecimal(tick.Price(s.High.Price)),
-		Low: priceDecimal(tick.Price(s.Low.Price)), Close: priceDecimal(tick.Price(s.Close.Price)),
+		Open:  tick.Price(s.Open.Price), High: tick.Price(s.High.Price),
+		Low: tick.Price(s.Low.Price), Close: tick.Price(s.Close.Price),
 		Volume: s.Volume, Turnover: sumDecimal(s.Turnover), VWAP: vwap(s.Turnover, s.Volume),
 		TickCount: s.Count, Source: source.String(), Sealed: end <= k.sealed,
 	}

@@ -18,10 +18,6 @@ type Decimal struct {
 // percentPlaces is the number of decimal places of a percentage.
 const percentPlaces = 4
 
-func priceDecimal(p tick.Price) *Decimal {
-	return &Decimal{big.NewInt(int64(p)), tick.Decimals}
-}
-
 // sumDecimal is a sum of prices, or of price × size, in units of 1e-8.
 func sumDecimal(s window.Sum) *Decimal {
 	return &Decimal{bigSum(s), tick.Decimals}

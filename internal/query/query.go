@@ -114,7 +114,7 @@ func (a *API) get(ctx context.Context, req handler.Request, fn function) (handle
 	case a.turns <- struct{}{}:
 		defer func() { <-a.turns }()
 	case <-ctx.Done():
-		return handler.Response{}, fmt.Errorf("wait for %d other requests: %w", inFlight, ctx.Err())
+		return handler.Response{}, fmt.Errorf("%w: %w", errBusy, ctx.Err())
 	}
 	ans, err := fn.answer(a, ctx, f)
 	if err != nil {
@@ -122,6 +122,8 @@ func (a *API) get(ctx context.Context, req handler.Request, fn function) (handle
 	}
 	return ans.response(asCSV, req.QueryString)
 }
+
+var errBusy = errors.New("no turn came while other queries were worked on")
 
 // failure answers for an error: a Problem as it is; any other is the store's, which
 // may be back soon unless what it holds is damaged.
@@ -134,10 +136,14 @@ func failure(ctx context.Context, name string, err error) handler.Response {
 		slog.ErrorContext(ctx, "a query met damaged data", "function", name, "error", err)
 		return problem(http.StatusInternalServerError, "The stored data can't be read. The log of %s says which.", name).response()
 	}
-	if !errors.Is(err, context.Canceled) { // the client has gone
-		slog.WarnContext(ctx, "a query was not answered by the store", "function", name, "error", err)
+	if !errors.Is(err, context.Canceled) { // then the client has gone
+		slog.WarnContext(ctx, "a query was not answered in time", "function", name, "error", err)
 	}
-	res := problem(http.StatusServiceUnavailable, "The database does not answer. Ask again in %d seconds.", retryAfter).response()
+	reason := "The database does not answer."
+	if errors.Is(err, errBusy) {
+		reason = "Too many queries are under way."
+	}
+	res := problem(http.StatusServiceUnavailable, "%s Ask again in %d seconds.", reason, retryAfter).response()
 	res.Header.Set("Retry-After", strconv.Itoa(retryAfter))
 	return res
 }

@@ -10,18 +10,18 @@ import (
 // quote is a row of the answer of quotes. All but Symbol are absent where the
 // symbol is not known, or where its source does not say.
 type quote struct {
-	Symbol        string   `json:"symbol"`
-	Last          *Decimal `json:"last"`
-	Change        *Decimal `json:"change"`
-	Percent       *Decimal `json:"percent"`
-	PreviousClose *Decimal `json:"previous_close"`
-	DayVolume     *int64   `json:"day_volume"`
-	Currency      *string  `json:"currency"`
-	Exchange      *string  `json:"exchange"`
-	MarketState   *string  `json:"market_state"`
-	Source        *string  `json:"source"`
-	EventTime     *Time    `json:"event_time"`
-	AgeMS         *int64   `json:"age_ms"`
+	Symbol        string      `json:"symbol"`
+	Last          *tick.Price `json:"last"`
+	Change        *Decimal    `json:"change"`
+	Percent       *Decimal    `json:"percent"`
+	PreviousClose *tick.Price `json:"previous_close"`
+	DayVolume     *int64      `json:"day_volume"`
+	Currency      *string     `json:"currency"`
+	Exchange      *string     `json:"exchange"`
+	MarketState   *string     `json:"market_state"`
+	Source        *string     `json:"source"`
+	EventTime     *Time       `json:"event_time"`
+	AgeMS         *int64      `json:"age_ms"`
 }
 
 type quotesBody struct {
@@ -88,12 +88,12 @@ func (a *API) quotes(ctx context.Context, f form) (*answer, error) {
 func quoteOf(t *tick.Tick, now int64) quote {
 	state, source, at, age := t.MarketState.String(), t.Source.String(), Time(t.EventTime), now-t.EventTime
 	q := quote{
-		Symbol: t.Symbol, Last: priceDecimal(t.Price),
+		Symbol: t.Symbol, Last: &t.Price,
 		Currency: text(t.Currency), Exchange: text(t.Exchange), MarketState: &state, Source: &source,
 		EventTime: &at, AgeMS: &age,
 	}
 	if t.PreviousClose != tick.Unknown {
-		q.PreviousClose = priceDecimal(t.PreviousClose)
+		q.PreviousClose = &t.PreviousClose
 		q.Change = change(t.Price, t.PreviousClose)
 		q.Percent = percent(t.Price, t.PreviousClose)
 	}

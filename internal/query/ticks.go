@@ -27,19 +27,19 @@ const (
 
 // trade is a row of the answer of ticks.
 type trade struct {
-	EventTime     Time     `json:"event_time"`
-	Price         *Decimal `json:"price"`
-	Size          int64    `json:"size"`
-	Seq           int64    `json:"seq"`
-	DayVolume     *int64   `json:"day_volume"`
-	PreviousClose *Decimal `json:"previous_close"`
-	Currency      *string  `json:"currency"`
-	Exchange      *string  `json:"exchange"`
-	MarketState   string   `json:"market_state"`
-	Source        string   `json:"source"`
-	ReceivedTime  *Time    `json:"received_time"`
-	Log           int32    `json:"log"`
-	Offset        int64    `json:"offset"`
+	EventTime     Time        `json:"event_time"`
+	Price         tick.Price  `json:"price"`
+	Size          int64       `json:"size"`
+	Seq           int64       `json:"seq"`
+	DayVolume     *int64      `json:"day_volume"`
+	PreviousClose *tick.Price `json:"previous_close"`
+	Currency      *string     `json:"currency"`
+	Exchange      *string     `json:"exchange"`
+	MarketState   string      `json:"market_state"`
+	Source        string      `json:"source"`
+	ReceivedTime  *Time       `json:"received_time"`
+	Log           int32       `json:"log"`
+	Offset        int64       `json:"offset"`
 }
 
 type ticksBody struct {
@@ -242,7 +242,7 @@ func (c *collector) page() []record {
 
 func tradeOf(r *record) trade {
 	t := trade{
-		EventTime: Time(r.EventTime), Price: priceDecimal(r.Price), Size: r.Size, Seq: r.Seq,
+		EventTime: Time(r.EventTime), Price: r.Price, Size: r.Size, Seq: r.Seq,
 		Currency: text(r.Currency), Exchange: text(r.Exchange),
 		MarketState: r.MarketState.String(), Source: r.Source.String(),
 		Log: r.log, Offset: r.Offset,
@@ -251,7 +251,7 @@ func tradeOf(r *record) trade {
 		t.DayVolume = &r.DayVolume
 	}
 	if r.PreviousClose != tick.Unknown {
-		t.PreviousClose = priceDecimal(r.PreviousClose)
+		t.PreviousClose = &r.PreviousClose
 	}
 	if r.ReceivedTime != 0 {
 		at := Time(r.ReceivedTime)

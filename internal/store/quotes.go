@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/gocql/gocql"
+	"golang.org/x/sync/errgroup"
 
 	"ticktape/internal/tick"
 )
@@ -51,49 +53,64 @@ func (s *Store) LatestQuotes(ctx context.Context, symbols []string) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	latest := map[string]tick.Tick{}
-	for _, log := range logs { // in order, so that of trades of one millisecond the newest topic's stays
-		if symbols == nil {
-			err = s.quotes(ctx, log, nil, latest)
-		}
-		for part := range slices.Chunk(symbols, quoteChunk) {
-			if err == nil {
-				err = s.quotes(ctx, log, part, latest)
+	found := make([]map[string]tick.Tick, len(logs))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for i, log := range logs {
+		g.Go(func() error {
+			found[i] = map[string]tick.Tick{}
+			if symbols == nil {
+				return s.quotes(gctx, log, nil, found[i])
 			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read quotes of log %d: %w", log, err)
+			for part := range slices.Chunk(symbols, quoteChunk) {
+				if err := s.quotes(gctx, log, part, found[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	latest := map[string]tick.Tick{}
+	for _, quotes := range found { // in the order of logs, so that of trades of one millisecond the newest topic's stays
+		for symbol, t := range quotes {
+			if other, ok := latest[symbol]; !ok || t.EventTime >= other.EventTime {
+				latest[symbol] = t
+			}
 		}
 	}
 	return latest, nil
 }
 
-func (s *Store) quotes(ctx context.Context, log int32, symbols []string, latest map[string]tick.Tick) error {
+// quotes reads the quotes of one log.
+func (s *Store) quotes(ctx context.Context, log int32, symbols []string, into map[string]tick.Tick) error {
 	q := s.session.Query("SELECT symbol, tick FROM quotes WHERE log = ?", log)
 	if symbols != nil {
 		q = s.session.Query("SELECT symbol, tick FROM quotes WHERE log = ? AND symbol IN ?", log, textList(symbols))
 	}
 	it := q.WithContext(ctx).Consistency(s.cfg.ReadConsistency).Iter()
+	var err error
 	var symbol string
 	var decoder tick.Decoder
-	for {
+	for err == nil {
 		var cell []byte // the tick's strings alias it
 		if !it.Scan(&symbol, &cell) {
-			return it.Close()
+			break
 		}
 		var t tick.Tick
 		if len(cell) < 8 {
-			it.Close()
-			return fmt.Errorf("the quote of %s has %d bytes", symbol, len(cell))
+			err = fmt.Errorf("the quote of %s: %w: it has %d bytes", symbol, tick.ErrTick, len(cell))
+		} else if err = decoder.Decode(tick.ContentProtobuf, cell[8:], &t); err != nil {
+			err = fmt.Errorf("the quote of %s: %w", symbol, err)
 		}
-		if err := decoder.Decode(tick.ContentProtobuf, cell[8:], &t); err != nil {
-			it.Close()
-			return fmt.Errorf("the quote of %s: %w", symbol, err)
-		}
-		if other, ok := latest[symbol]; !ok || t.EventTime >= other.EventTime {
-			latest[symbol] = t
-		}
+		into[symbol] = t
 	}
+	if err := errors.Join(err, it.Close()); err != nil {
+		return fmt.Errorf("read quotes of log %d: %w", log, err)
+	}
+	return nil
 }
 
 // FedLogs lists the logs that persist has ever stored a tick of, in ascending

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"ticktape/internal/chunk"
 )
@@ -33,39 +31,4 @@ func (s *Store) EachChunk(ctx context.Context, w Window, symbol string, f func(s
 		return fmt.Errorf("read the ticks of %s in window %s: %w", symbol, w, err)
 	}
 	return nil
-}
-
-// UnsealedWindows lists, in ascending order, the starts of the windows that start
-// in from ≤ start < to (milliseconds since the Unix epoch) and of which seal has
-// something to do for one of the logs: their candles are absent, or lack a late
-// trade. Idempotent.
-func (s *Store) UnsealedWindows(ctx context.Context, logs []int32, from, to int64) ([]int64, error) {
-	var shards []int
-	it := s.session.Query("SELECT DISTINCT shard FROM unsealed_windows").WithContext(ctx).Consistency(s.cfg.ReadConsistency).Iter()
-	for shard := 0; it.Scan(&shard); {
-		shards = append(shards, shard)
-	}
-	if err := it.Close(); err != nil || len(shards) == 0 {
-		return nil, wrapIf(err, "list unsealed windows")
-	}
-	it = s.session.Query("SELECT window_start, log FROM unsealed_windows WHERE shard IN ? AND window_start >= ? AND window_start < ?", shards, from, to).
-		WithContext(ctx).Consistency(s.cfg.ReadConsistency).Iter()
-	found := map[int64]struct{}{}
-	var start int64
-	for log := int32(0); it.Scan(&start, &log); {
-		if slices.Contains(logs, log) {
-			found[start] = struct{}{}
-		}
-	}
-	if err := it.Close(); err != nil {
-		return nil, wrapIf(err, "list unsealed windows")
-	}
-	return slices.Sorted(maps.Keys(found)), nil
-}
-
-func wrapIf(err error, doing string) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", doing, err)
 }
