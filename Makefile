@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run stop status test lint build generate tools clean distclean fuzz bin
+.PHONY: help run stop status test try lint build generate tools clean distclean fuzz bin
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -41,6 +41,13 @@ test: ## all tests: unit, property, integration on real servers, the web page, e
 	@deploy/local/tools.sh test
 	@$(MAKE) --no-print-directory bin
 	@exec build/local test
+
+try: ## send a function its example request, as in make try FN=quotes
+	@[ -f "functions/$(FN)/example.curl" ] || { echo "say which function: make try FN=quotes (or $$(ls -m functions))" >&2; exit 1; }
+	@token="$${TICKTAPE_DIR:-build/run}/functions/secrets/trigger-token"; grep -h '^#' functions/$(FN)/example.curl; \
+	curl -sS -i -K functions/$(FN)/example.curl --connect-to "::127.0.0.1:$${FUNCTIONS_PORT:-8080}" \
+	$$(grep -q 'Needs the token' functions/$(FN)/example.curl && [ -r "$$token" ] && echo "-H X-Trigger-Token:$$(cat "$$token")") && echo || \
+	{ echo "make run starts the functions; FUNCTIONS_PORT tells where they are, if not on 8080" >&2; exit 1; }
 
 lint: ## gofumpt, vet and staticcheck
 	@unformatted=$$(go run $(GOFUMPT) -l $$(git ls-files '*.go' | grep -v -e '\.pb\.go$$' -e '_vtproto\.pb\.go$$')); \

@@ -28,6 +28,7 @@ import (
 	"ticktape/connectors/kafka/delivery"
 	"ticktape/internal/service"
 	"ticktape/internal/store"
+	"ticktape/internal/trigger"
 )
 
 func readStack(t *testing.T) *stack.Services {
@@ -151,13 +152,42 @@ func TestMemoryLimitsHoldWhatIsPromised(t *testing.T) {
 func TestTriggeredFunctionsAndOnlyTheyHaveTheToken(t *testing.T) {
 	for name, f := range readStack(t).Functions {
 		a := annotations(f)
-		if token := slices.Contains(f.Secrets, "trigger-token"); token != (a["topic"] != "") {
+		if token := slices.Contains(f.Secrets, trigger.TokenSecret); token != (a["topic"] != "") {
 			t.Errorf("%s: topic %q, secrets %v", name, a["topic"], f.Secrets)
 		}
-		if a["topic"] == "cron-function" {
+		if a["topic"] == trigger.CronTopic {
 			if _, err := cron.ParseStandard(a["schedule"]); err != nil {
 				t.Errorf("%s: schedule: %v", name, err)
 			}
+		}
+	}
+}
+
+func TestEachFunctionHasAnExampleRequest(t *testing.T) {
+	for name, f := range readStack(t).Functions {
+		b, err := os.ReadFile(path.Join(f.Handler, "example.curl"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		text := string(b)
+		if !regexp.MustCompile(`(?m)^url = "http://127\.0\.0\.1:8080/function/` + name + `[?"]`).MatchString(text) {
+			t.Errorf("%s/example.curl does not call %s", f.Handler, name)
+		}
+		if token := strings.Contains(text, "Needs the token"); token != slices.Contains(f.Secrets, trigger.TokenSecret) {
+			t.Errorf("%s/example.curl says that it needs the token: %v", f.Handler, token)
+		}
+		if annotations(f)["kafka.batch"] == "" {
+			continue
+		}
+		b, err = os.ReadFile(path.Join(f.Handler, "event.json"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		var batch trigger.Batch
+		if err := trigger.Decode(&batch, trigger.TypeJSON, b); err != nil || len(batch.Records) != 1 || batch.TopicID == ([16]byte{}) {
+			t.Errorf("%s/event.json is %+v, %v; want a batch of one record with a topic id", f.Handler, batch, err)
 		}
 	}
 }
