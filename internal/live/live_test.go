@@ -166,8 +166,13 @@ func check(t *testing.T, s *store.Store, p *tape, k *topic) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkLog(t, s, p, k, store.Log(incarnation, 0))
+}
+
+func checkLog(t *testing.T, s *store.Store, p *tape, k *topic, log int32) {
+	t.Helper()
 	for start, want := range p.truth() {
-		w := store.Window{Start: start, Log: store.Log(incarnation, 0)}
+		w := store.Window{Start: start, Log: log}
 		_, states, err := s.ReadWindow(t.Context(), w, nil)
 		if err != nil {
 			t.Fatal(err)

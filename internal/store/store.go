@@ -127,6 +127,7 @@ func (c Config) connect(keyspace string) (*gocql.Session, error) {
 		cluster.Port = n
 	}
 	cluster.Keyspace = keyspace
+	cluster.Logger = driverLog{}
 	cluster.Consistency = c.WriteConsistency
 	cluster.Timeout = c.Timeout
 	cluster.ConnectTimeout = c.Timeout
@@ -170,6 +171,18 @@ func (c Config) acceptCommitlog(mode string) error {
 	}
 	slog.Warn("commitlog_sync is periodic: a crash of Cassandra loses acknowledged increments, live windows may be wrong after it")
 	return nil
+}
+
+// driverLog takes what the driver says. A node that is away makes it say a lot,
+// and whoever asks the node for something gets an error that is logged anyway.
+type driverLog struct{}
+
+func (driverLog) Print(v ...any)                 { driverSays(fmt.Sprint(v...)) }
+func (driverLog) Printf(format string, v ...any) { driverSays(fmt.Sprintf(format, v...)) }
+func (driverLog) Println(v ...any)               { driverSays(fmt.Sprintln(v...)) }
+
+func driverSays(text string) {
+	slog.Debug("Cassandra driver", "says", strings.TrimSpace(text))
 }
 
 // createTables is idempotent. Only what is absent is created, because each
