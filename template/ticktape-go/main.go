@@ -115,7 +115,7 @@ func serve(ctx context.Context, ln net.Listener, cfg settings, s *server) error 
 		// Longer than any caller keeps a connection, so that it is never this
 		// side that closes one while a call is on its way over it.
 		IdleTimeout: 5 * time.Minute,
-		ErrorLog:    slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(ln) }()

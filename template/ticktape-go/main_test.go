@@ -233,6 +233,58 @@ func TestABodyThatEndsEarlyIs400(t *testing.T) {
 	}
 }
 
+func TestABodyThatDoesNotArriveIs408(t *testing.T) {
+	quiet(t)
+	cfg := defaults(t)
+	cfg.ReadTimeout = seconds(50 * time.Millisecond)
+	cfg.HealthcheckInterval = 0
+	s := newServer(cfg, func(handler.Request) (handler.Response, error) {
+		t.Error("handler called with half a body")
+		return handler.Response{}, nil
+	}, prometheus.NewRegistry())
+	ctx, stop := context.WithCancel(context.Background())
+	ln, err := service.Listen(ctx, "port", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, ln, cfg, s) }()
+	defer func() { stop(); <-served }()
+
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: f\r\nContent-Length: 10\r\n\r\nhalf")
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
+		t.Errorf("answer %q, %v", answer, err)
+	}
+}
+
+func TestWhoAsksFirstIsRefusedBeforeSending(t *testing.T) {
+	cfg := defaults(t)
+	cfg.MaxBody = 10
+	_, url := start(t, cfg, func(handler.Request) (handler.Response, error) { return handler.Response{}, nil })
+	body := strings.NewReader("more than ten bytes")
+	req, err := http.NewRequest(http.MethodPost, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Expect", "100-continue")
+	client := http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+	defer client.CloseIdleConnections()
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 413 || body.Len() != int(body.Size()) {
+		t.Errorf("answer %d after %d bytes of the body, want 413 after none", res.StatusCode, int(body.Size())-body.Len())
+	}
+}
+
 func TestMoreCallsThanTheLimitAreToldToComeBack(t *testing.T) {
 	cfg := defaults(t)
 	cfg.MaxInflight = 2
