@@ -285,10 +285,11 @@ type Lease struct {
 // ErrHeld is wrapped by the error of TakeLease where somebody else has the lease.
 var ErrHeld = errors.New("somebody else is at it")
 
-// TakeLease takes the lease of the name for the given time, as the holder, whose
-// text no other call may use. The error wraps ErrHeld where another has it. After
-// another error the lease may be taken for nobody until the time has passed.
-func (s *Store) TakeLease(ctx context.Context, name, holder string, d time.Duration) (Lease, error) {
+// TakeLease takes the lease of the name for the given time. The error wraps
+// ErrHeld where another has it. After another error the lease may be taken for
+// nobody until the time has passed.
+func (s *Store) TakeLease(ctx context.Context, name string, d time.Duration) (Lease, error) {
+	holder := gocql.MustRandomUUID().String()
 	l := Lease{name: name, holder: holder, Until: time.Now().Add(d)}
 	fail := func(err error) (Lease, error) { return Lease{}, fmt.Errorf("take the lease of %s: %w", name, err) }
 	lwt := func(stmt string, args ...any) (bool, map[string]any, error) {

@@ -1,0 +1,151 @@
+package seal
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"ticktape/internal/chunk"
+	"ticktape/internal/store"
+	"ticktape/internal/window"
+)
+
+// audit compares what process has counted of one log in one window with the
+// chunks. Like is compared with like: process counts records, repeated trades
+// included, below the window's fence, which is read together with the counters.
+// The chunks hold all of those once persist has passed that offset.
+type audit struct {
+	r      *run
+	window store.Window
+	// below is the offset below which all records must have been counted.
+	below  int64
+	states []store.SymbolState // by symbol
+	// postponed: persist has not passed below yet, so the next call audits.
+	postponed bool
+
+	mu        sync.Mutex
+	counters  []store.SymbolState // what has to be added
+	registers []store.SymbolState // what they should be
+	logged    int
+}
+
+// differencesLogged bounds the lines that one window and log write to the log.
+const differencesLogged = 100
+
+// readLive reads the live states of a window, one audit for each of r.logs: nil
+// where the window is so old that its counters may have been deleted.
+func (r *run) readLive(ctx context.Context, start int64) ([]*audit, error) {
+	audits := make([]*audit, len(r.logs))
+	if r.began.UnixMilli() > start+window.Length+auditLimit.Milliseconds() {
+		return audits, nil
+	}
+	for i, log := range r.logs {
+		a := &audit{r: r, window: store.Window{Start: start, Log: log}}
+		var err error
+		if a.below, a.states, err = r.store.ReadWindow(ctx, a.window, nil); err != nil {
+			return nil, err
+		}
+		if incarnation, partition := log>>16, int(log&0xffff); incarnation == r.gate.incarnation {
+			a.below = max(a.below, r.gate.position(r.cfg.ProcessGroup, partition))
+			if r.gate.position(r.cfg.PersistGroup, partition) < a.below {
+				if err := r.gate.refresh(ctx, r.cfg.PersistGroup); err != nil {
+					return nil, err
+				}
+				a.postponed = r.gate.position(r.cfg.PersistGroup, partition) < a.below
+			}
+		}
+		audits[i] = a
+	}
+	return audits, nil
+}
+
+// compare finds out whether a symbol's live state is right. It is called for
+// several symbols at a time.
+func (a *audit) compare(symbol string, live window.State, rows []*chunk.Row, load chunk.Load) error {
+	if a == nil || a.postponed {
+		return nil
+	}
+	until := a.window.Start + window.Length + liveLimit.Milliseconds()
+	truth, err := chunk.Records(rows, a.below, until, load)
+	if err != nil {
+		return err
+	}
+	if truth.Count == 0 && live.Count == 0 {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := len(a.counters) + len(a.registers)
+	if live.Count != truth.Count || live.Volume != truth.Volume || live.PriceSum != truth.PriceSum || live.Turnover != truth.Turnover {
+		a.log(symbol, "counters", fmt.Sprintf("%d records, volume %d", live.Count, live.Volume), fmt.Sprintf("%d records, volume %d", truth.Count, truth.Volume))
+		add := truth
+		add.Count -= live.Count
+		add.Volume -= live.Volume
+		add.PriceSum.Sub(live.PriceSum)
+		add.Turnover.Sub(live.Turnover)
+		a.counters = append(a.counters, store.SymbolState{Symbol: symbol, State: add})
+	}
+	if what := a.registersDiffer(&live, &truth); what != "" {
+		a.log(symbol, what, live, truth)
+		a.registers = append(a.registers, store.SymbolState{Symbol: symbol, State: truth})
+	}
+	a.r.add(func(r *Report) {
+		r.Audited++
+		if len(a.counters)+len(a.registers) > before {
+			r.Differences++
+		}
+	})
+	return nil
+}
+
+// registersDiffer names a register that is not what the records say. A register
+// tells its record's offset: one from behind below may be of a record that is
+// being processed, and says nothing. Neither does one that has expired, nor one of a
+// symbol that has no records.
+func (a *audit) registersDiffer(live, truth *window.State) string {
+	if truth.Count == 0 {
+		return ""
+	}
+	for _, c := range []struct {
+		name        string
+		live, truth window.Point
+		same        bool
+	}{
+		{"open", live.Open, truth.Open, live.Open == truth.Open},
+		// Of equal prices any may stay.
+		{"high", live.High, truth.High, live.High.Price == truth.High.Price},
+		{"low", live.Low, truth.Low, live.Low.Price == truth.Low.Price},
+		{"close", live.Close, truth.Close, live.Close == truth.Close},
+	} {
+		if !c.same && c.live != (window.Point{}) && c.live.Offset < a.below {
+			return c.name
+		}
+	}
+	return ""
+}
+
+func (a *audit) log(symbol, what string, live, ticks any) {
+	if a.logged++; a.logged <= differencesLogged {
+		a.r.logDifference(a.window, symbol, what, live, ticks)
+	}
+}
+
+// correct brings the live state in line with the chunks. An increment whose
+// answer is lost, or that comes to have its effect late, does no harm: the window
+// stays on the list, so that the next call audits it again.
+func (a *audit) correct(ctx context.Context) error {
+	if a == nil {
+		return nil
+	}
+	for part := range slices.Chunk(a.counters, store.MaxSymbols) {
+		// The fence stays where it is.
+		if err := a.r.store.Count(ctx, a.window, 0, 0, part); err != nil {
+			return err
+		}
+	}
+	if len(a.registers) == 0 {
+		return nil
+	}
+	return a.r.store.WriteRegisters(ctx, a.window, a.registers)
+}
