@@ -48,48 +48,44 @@ func Decode(b *Batch, contentType string, body []byte) error {
 	return nil
 }
 
-// fields calls f for each field of a message with what it holds: a number, or
-// bytes. Groups and fixed-width fields are passed over.
-func fields(b []byte, f func(num protowire.Number, n uint64, bytes []byte) error) error {
-	for len(b) > 0 {
-		num, typ, size := protowire.ConsumeTag(b)
-		if size < 0 {
-			return protowire.ParseError(size)
-		}
-		b = b[size:]
-		var n uint64
-		var bytes []byte
-		switch typ {
-		case protowire.VarintType:
-			n, size = protowire.ConsumeVarint(b)
-		case protowire.BytesType:
-			bytes, size = protowire.ConsumeBytes(b)
-		default:
-			num, size = 0, protowire.ConsumeFieldValue(num, typ, b)
-		}
-		if size < 0 {
-			return protowire.ParseError(size)
-		}
-		b = b[size:]
-		if num == 0 {
-			continue
-		}
-		if err := f(num, n, bytes); err != nil {
-			return err
-		}
+// field reads the next field of a message: a number, or bytes. Fields of other
+// kinds come out with the number 0, to be passed over. size is below 0 where
+// there is none.
+func field(b []byte) (num protowire.Number, n uint64, bytes []byte, size int) {
+	num, typ, size := protowire.ConsumeTag(b)
+	if size < 0 {
+		return 0, 0, nil, size
 	}
-	return nil
+	var more int
+	switch typ {
+	case protowire.VarintType:
+		n, more = protowire.ConsumeVarint(b[size:])
+	case protowire.BytesType:
+		bytes, more = protowire.ConsumeBytes(b[size:])
+	default:
+		more = protowire.ConsumeFieldValue(num, typ, b[size:])
+		num = 0
+	}
+	if more < 0 {
+		return 0, 0, nil, more
+	}
+	return num, n, bytes, size + more
 }
 
 func decodeProtobuf(b *Batch, body []byte) error {
 	*b = Batch{Records: b.Records[:0]}
-	err := fields(body, func(num protowire.Number, n uint64, bytes []byte) error {
+	for len(body) > 0 {
+		num, n, bytes, size := field(body)
+		if size < 0 {
+			return fmt.Errorf("%w: %w", ErrBatch, protowire.ParseError(size))
+		}
+		body = body[size:]
 		switch num {
 		case 1:
 			b.Topic = string(bytes)
 		case 2:
 			if len(bytes) != len(b.TopicID) {
-				return fmt.Errorf("topic id has %d bytes, not %d", len(bytes), len(b.TopicID))
+				return fmt.Errorf("%w: topic id has %d bytes, not %d", ErrBatch, len(bytes), len(b.TopicID))
 			}
 			copy(b.TopicID[:], bytes)
 		case 3:
@@ -98,19 +94,22 @@ func decodeProtobuf(b *Batch, body []byte) error {
 			b.Resumed = n != 0
 		case 5:
 			b.Records = slices.Grow(b.Records, 1)[:len(b.Records)+1]
-			return decodeRecord(&b.Records[len(b.Records)-1], bytes)
+			if err := decodeRecord(&b.Records[len(b.Records)-1], bytes); err != nil {
+				return fmt.Errorf("%w: %w", ErrBatch, err)
+			}
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrBatch, err)
 	}
 	return nil
 }
 
 func decodeRecord(r *Record, body []byte) error {
 	*r = Record{Headers: r.Headers[:0]}
-	return fields(body, func(num protowire.Number, n uint64, bytes []byte) error {
+	for len(body) > 0 {
+		num, n, bytes, size := field(body)
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		body = body[size:]
 		switch num {
 		case 1:
 			r.Offset = int64(n)
@@ -121,21 +120,31 @@ func decodeRecord(r *Record, body []byte) error {
 		case 4:
 			r.Value = bytes
 		case 5:
-			var h Header
+			h, err := decodeHeader(bytes)
+			if err != nil {
+				return err
+			}
 			r.Headers = append(r.Headers, h)
-			last := &r.Headers[len(r.Headers)-1]
-			return fields(bytes, func(num protowire.Number, _ uint64, bytes []byte) error {
-				switch num {
-				case 1:
-					last.Key = string(bytes)
-				case 2:
-					last.Value = bytes
-				}
-				return nil
-			})
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+func decodeHeader(body []byte) (h Header, err error) {
+	for len(body) > 0 {
+		num, _, bytes, size := field(body)
+		if size < 0 {
+			return h, protowire.ParseError(size)
+		}
+		body = body[size:]
+		switch num {
+		case 1:
+			h.Key = string(bytes)
+		case 2:
+			h.Value = bytes
+		}
+	}
+	return h, nil
 }
 
 // event is AWS's KafkaEvent with what a batch has besides.
