@@ -92,10 +92,6 @@ type candlesBody struct {
 }
 
 func (a *API) candles(ctx context.Context, f form) (*answer, error) {
-	symbol, err := f.symbol()
-	if err != nil {
-		return nil, err
-	}
 	iv, err := f.interval()
 	if err != nil {
 		return nil, err
@@ -104,18 +100,11 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.spanOf(maxTime, 0); err != nil { // before the store is asked
-		return nil, err
-	}
-	r, err := a.open(ctx)
+	k, err := a.look(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	known, err := find(ctx, r, symbol)
-	if err != nil {
-		return nil, err
-	}
-	s, err := f.spanOf(known.end(), iv.usual)
+	s, err := f.spanOf(k.end(), iv.usual)
 	if err != nil {
 		return nil, err
 	}
@@ -123,34 +112,34 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 		return nil, err
 	}
 	// Every trade of the range is in a candle of the answer.
-	first, _ := iv.around(known.newest.Exchange, s.from)
-	_, to := iv.around(known.newest.Exchange, s.to-1)
+	first, _ := iv.around(k.newest.Exchange, s.from)
+	_, to := iv.around(k.newest.Exchange, s.to-1)
 	from := first
 	if s.at != nil {
-		at, _ := iv.around(known.newest.Exchange, s.at[0])
+		at, _ := iv.around(k.newest.Exchange, s.at[0])
 		from = max(from, at)
 	}
 	var list []candle
 	next := to
 	if iv.name == day {
-		list, next, err = known.days(ctx, iv, from, to, limit)
+		list, next, err = k.days(ctx, iv, from, to, limit)
 	} else {
-		list, next, err = known.sum(ctx, iv, from, to, limit)
+		list, next, err = k.sum(ctx, iv, from, to, limit)
 	}
 	if err != nil {
 		return nil, err
 	}
-	body := candlesBody{Symbol: symbol, Interval: iv.name, From: Time(first), To: Time(to), Candles: list}
+	body := candlesBody{Symbol: k.symbol, Interval: iv.name, From: Time(first), To: Time(to), Candles: list}
 	if next < to {
 		body.Next = (&position{From: s.from, To: s.to, At: []int64{next}}).encode(f.identity())
 	}
-	return &answer{body: body, rows: list, next: body.Next, final: to <= known.sealed}, nil
+	return &answer{body: body, rows: list, next: body.Next, final: s.fixed && to <= k.sealed}, nil
 }
 
 // days returns, like sum, the candles of days: those that are stored, and of the
 // days after the last one stored, mostly the one that is still open, the sums of
 // their minutes.
-func (k *stored) days(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
+func (k *known) days(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
 	days, err := k.ReadCandles(ctx, k.symbol, store.Day, from, to, limit+1)
 	if err != nil {
 		return nil, 0, err
@@ -173,7 +162,7 @@ func (k *stored) days(ctx context.Context, iv interval, from, to int64, limit in
 
 // sum returns the candles that start in from ≤ start < to, at most limit, summed
 // from minutes, and where the next one could start: to, when there are no more.
-func (k *stored) sum(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
+func (k *known) sum(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
 	list = []candle{}
 	next = to
 	// One more than the candles of a page can be made of shows that there are more.
@@ -209,7 +198,7 @@ func (k *stored) sum(ctx context.Context, iv interval, from, to int64, limit int
 }
 
 // candle sums up the windows of an interval.
-func (k *stored) candle(start, end int64, windows []store.Candle) candle {
+func (k *known) candle(start, end int64, windows []store.Candle) candle {
 	var s window.State
 	source := windows[0].Source
 	for i := range windows {
@@ -230,7 +219,7 @@ func (k *stored) candle(start, end int64, windows []store.Candle) candle {
 // live reads the windows from ≤ start < to that are not sealed and of which
 // there is no candle, and returns where it ended: to, or before where there are more
 // of them than a page may read.
-func (k *stored) live(ctx context.Context, iv interval, from, to int64, have []store.Candle) (list []store.Candle, end int64, err error) {
+func (k *known) live(ctx context.Context, iv interval, from, to int64, have []store.Candle) (list []store.Candle, end int64, err error) {
 	var starts []int64
 	from = max(from, window.Start(k.sealed), k.end()-registersKept)
 	for start := from; start < min(to, k.end()); start += window.Length {

@@ -15,6 +15,8 @@ import (
 	"ticktape/internal/chunk"
 	"ticktape/internal/query/querytest"
 	"ticktape/internal/store"
+	"ticktape/internal/tick"
+	"ticktape/internal/window"
 )
 
 func failing(err error) *API {
@@ -107,5 +109,98 @@ func TestARequestThatWaitsTooLongForItsTurnIsToldToComeAgain(t *testing.T) {
 	<-api.turns
 	if res := api.Quotes(handler.Request{Method: http.MethodGet}); res.StatusCode != http.StatusOK {
 		t.Errorf("%d %s", res.StatusCode, res.Body)
+	}
+}
+
+// faulty answers like memory until the read of the given number.
+type faulty struct {
+	*memory
+	left int
+}
+
+func (f *faulty) LatestQuotes(ctx context.Context, symbols []string) (map[string]tick.Tick, error) {
+	if err := f.next(); err != nil {
+		return nil, err
+	}
+	return f.memory.LatestQuotes(ctx, symbols)
+}
+
+func (f *faulty) SymbolLogs(ctx context.Context, symbol string) ([]int32, error) {
+	if err := f.next(); err != nil {
+		return nil, err
+	}
+	return f.memory.SymbolLogs(ctx, symbol)
+}
+
+func (f *faulty) SealedUntil(ctx context.Context) (int64, error) {
+	if err := f.next(); err != nil {
+		return 0, err
+	}
+	return f.memory.SealedUntil(ctx)
+}
+
+func (f *faulty) ReadCandles(ctx context.Context, symbol string, interval store.Interval, from, to int64, limit int) ([]store.Candle, error) {
+	if err := f.next(); err != nil {
+		return nil, err
+	}
+	return f.memory.ReadCandles(ctx, symbol, interval, from, to, limit)
+}
+
+func (f *faulty) ReadWindow(ctx context.Context, w store.Window, symbols []string) (int64, []store.SymbolState, error) {
+	if err := f.next(); err != nil {
+		return 0, nil, err
+	}
+	return f.memory.ReadWindow(ctx, w, symbols)
+}
+
+func (f *faulty) EachChunk(ctx context.Context, w store.Window, symbol string, each func(*chunk.Summary, []byte) error) error {
+	if err := f.next(); err != nil {
+		return err
+	}
+	return f.memory.EachChunk(ctx, w, symbol, each)
+}
+
+func (f *faulty) next() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left--; f.left < 0 {
+		return errors.New("no answer in time")
+	}
+	return nil
+}
+
+func TestAnAnswerIsWholeOrNone(t *testing.T) {
+	at := store.Window{Start: testStart, Log: 65536}
+	r := testRecord(1, testStart, 0)
+	var s window.State
+	s.Add(r.Point(), r.Size)
+	m := &memory{
+		newest: r.Tick, logs: []int32{65536}, live: map[store.Window]window.State{at: s},
+		chunks: map[store.Window][][]chunk.Record{at: {{r}}},
+	}
+	for _, c := range []struct{ function, query, row string }{
+		{"quotes", "symbols=AAPL", `"last":0.00000001`},
+		{"candles", "symbol=AAPL&interval=1m&from=1772461800000", `"tick_count":1`},
+		{"candles", "symbol=AAPL&interval=1d&from=1772461800000", `"tick_count":1`},
+		{"ticks", "symbol=AAPL&from=1772461800000", `"offset":1`},
+	} {
+		failures := 0
+		for reads := 0; ; reads++ {
+			api := newAPI(func(context.Context) (reader, error) { return &faulty{memory: m, left: reads}, nil })
+			res, _ := handleOf(api, c.function)(handler.Request{Method: http.MethodGet, QueryString: c.query})
+			if res.StatusCode == http.StatusOK {
+				if !strings.Contains(string(res.Body), c.row) {
+					t.Errorf("%s?%s after %d reads: %s lacks %s", c.function, c.query, reads, res.Body, c.row)
+				}
+				break
+			}
+			if res.StatusCode != http.StatusServiceUnavailable {
+				t.Fatalf("%s?%s after %d reads: %d %s", c.function, c.query, reads, res.StatusCode, res.Body)
+			}
+			failures++
+		}
+		if failures == 0 {
+			t.Errorf("%s?%s reads nothing", c.function, c.query)
+		}
 	}
 }

@@ -21,8 +21,8 @@ type reader interface {
 	SealedUntil(ctx context.Context) (int64, error)
 }
 
-// stored is what the store knows of one symbol.
-type stored struct {
+// known is what the store knows of one symbol.
+type known struct {
 	reader
 	symbol string
 	newest tick.Tick // its latest trade
@@ -30,8 +30,21 @@ type stored struct {
 	sealed int64     // start of the first window that may have no candle yet
 }
 
-// find looks a symbol up, which is a problem where no trade of it was ever stored.
-func find(ctx context.Context, r reader, symbol string) (*stored, error) {
+// look reads the symbol that is asked for and looks it up, which is a problem
+// where no trade of it was ever stored. Mistakes in the range are told before the
+// store is asked.
+func (a *API) look(ctx context.Context, f form) (*known, error) {
+	symbol, err := f.symbol()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.spanOf(maxTime, 0); err != nil {
+		return nil, err
+	}
+	r, err := a.open(ctx)
+	if err != nil {
+		return nil, err
+	}
 	latest, err := r.LatestQuotes(ctx, []string{symbol})
 	if err != nil {
 		return nil, err
@@ -40,17 +53,17 @@ func find(ctx context.Context, r reader, symbol string) (*stored, error) {
 	if !ok {
 		return nil, unknownSymbol("symbol", symbol)
 	}
-	s := &stored{reader: r, symbol: symbol, newest: newest}
-	if s.logs, err = r.SymbolLogs(ctx, symbol); err != nil {
+	k := &known{reader: r, symbol: symbol, newest: newest}
+	if k.logs, err = r.SymbolLogs(ctx, symbol); err != nil {
 		return nil, err
 	}
-	s.sealed, err = r.SealedUntil(ctx)
-	return s, err
+	k.sealed, err = r.SealedUntil(ctx)
+	return k, err
 }
 
 // end is the end of the newest window that can have trades. Live windows run
 // ahead of the history, which tells the newest trade, by a minute at most.
-func (k *stored) end() int64 {
+func (k *known) end() int64 {
 	return window.Start(k.newest.EventTime) + 2*window.Length
 }
 

@@ -15,6 +15,7 @@ const (
 // span is the range that a request is about, from ≤ t < to.
 type span struct {
 	from, to int64
+	fixed    bool    // to does not move with the newest trade
 	at       []int64 // the cursor's, nil on the first page
 }
 
@@ -37,7 +38,7 @@ func (f form) spanOf(end, usual int64) (span, error) {
 		if err == nil && (len(pos.At) == 0 || pos.From < 0 || pos.To > 2*maxTime || pos.From >= pos.To) {
 			err = badCursor()
 		}
-		return span{pos.From, pos.To, pos.At}, err
+		return span{pos.From, pos.To, true, pos.At}, err
 	}
 	if !hasTo {
 		to = max(end, from)
@@ -45,7 +46,7 @@ func (f form) spanOf(end, usual int64) (span, error) {
 	if !hasFrom {
 		from = to - usual
 	}
-	return span{from: from, to: to}, nil
+	return span{from: from, to: to, fixed: hasTo}, nil
 }
 
 // narrow refuses a span that is wider than widest milliseconds.

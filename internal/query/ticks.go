@@ -51,26 +51,15 @@ type ticksBody struct {
 }
 
 func (a *API) ticks(ctx context.Context, f form) (*answer, error) {
-	symbol, err := f.symbol()
-	if err != nil {
-		return nil, err
-	}
 	limit, err := f.limit()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.spanOf(maxTime, 0); err != nil { // before the store is asked
-		return nil, err
-	}
-	r, err := a.open(ctx)
+	k, err := a.look(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	known, err := find(ctx, r, symbol)
-	if err != nil {
-		return nil, err
-	}
-	end := known.end()
+	end := k.end()
 	s, err := f.spanOf(end, ticksUsual)
 	if err != nil {
 		return nil, err
@@ -86,11 +75,11 @@ func (a *API) ticks(ctx context.Context, f form) (*answer, error) {
 		c.after = &record{int32(s.at[1]), chunk.Record{Offset: s.at[2], Tick: tick.Tick{EventTime: s.at[0]}}}
 		c.from = max(c.from, c.after.EventTime)
 	}
-	until, err := known.collect(ctx, c, min(s.to, end))
+	until, err := k.collect(ctx, c, min(s.to, end))
 	if err != nil {
 		return nil, err
 	}
-	body := ticksBody{Symbol: symbol, From: Time(s.from), To: Time(s.to), Ticks: []trade{}}
+	body := ticksBody{Symbol: k.symbol, From: Time(s.from), To: Time(s.to), Ticks: []trade{}}
 	records := c.page()
 	next := position{From: s.from, To: s.to}
 	switch {
@@ -108,12 +97,12 @@ func (a *API) ticks(ctx context.Context, f form) (*answer, error) {
 	for i := range records {
 		body.Ticks = append(body.Ticks, tradeOf(&records[i]))
 	}
-	return &answer{body: body, rows: body.Ticks, next: body.Next, final: s.to <= known.sealed}, nil
+	return &answer{body: body, rows: body.Ticks, next: body.Next, final: s.fixed && s.to <= k.sealed}, nil
 }
 
 // collect reads window after window into c until it is full, end is reached or
 // the reads are used up, and returns the end of the last window read.
-func (k *stored) collect(ctx context.Context, c *collector, end int64) (until int64, err error) {
+func (k *known) collect(ctx context.Context, c *collector, end int64) (until int64, err error) {
 	until = window.Start(c.from)
 	reads := 0
 	// A few windows at first, since they may well hold a page; ever more where
