@@ -92,9 +92,16 @@ type Point struct {
 	Price     int64
 }
 
-// before orders the points of one log by event time, then offset.
+// before orders points by event time, then offset. Points of two logs may share
+// both; their prices decide then, so that the order of merging never does.
 func (p Point) before(o Point) bool {
-	return p.EventTime < o.EventTime || p.EventTime == o.EventTime && p.Offset < o.Offset
+	if p.EventTime != o.EventTime {
+		return p.EventTime < o.EventTime
+	}
+	if p.Offset != o.Offset {
+		return p.Offset < o.Offset
+	}
+	return p.Price < o.Price
 }
 
 // State is what the trades of one symbol in one window come to, as far as one
@@ -108,19 +115,28 @@ type State struct {
 	Open, High, Low, Close Point
 }
 
-// Add adds one trade of the given size at p.
+// Add adds one trade of the given size at p. It does what Merge would do with a
+// State of that trade, several times as fast.
 func (s *State) Add(p Point, size int64) {
-	s.Merge(&State{
-		Count: 1, Volume: size,
-		PriceSum: Sum{p.Price >> 63, uint64(p.Price)},
-		Turnover: product(p.Price, size),
-		Open:     p, High: p, Low: p, Close: p,
-	})
-}
-
-func product(a, b int64) (s Sum) {
-	s.AddProduct(a, b)
-	return s
+	if s.Count == 0 {
+		*s = State{Open: p, High: p, Low: p, Close: p}
+	}
+	s.Count++
+	s.Volume += size
+	s.PriceSum.AddInt(p.Price)
+	s.Turnover.AddProduct(p.Price, size)
+	if p.before(s.Open) {
+		s.Open = p
+	}
+	if s.Close.before(p) {
+		s.Close = p
+	}
+	if p.Price > s.High.Price || p.Price == s.High.Price && p.before(s.High) {
+		s.High = p
+	}
+	if p.Price < s.Low.Price || p.Price == s.Low.Price && p.before(s.Low) {
+		s.Low = p
+	}
 }
 
 // Merge adds the trades that o stands for, none of which s has seen. The order
