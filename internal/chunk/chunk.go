@@ -100,7 +100,7 @@ func (b *Builder) Add(r *Record) {
 
 // before orders records by event time, then seq.
 func (b *Builder) before(i, j int) bool {
-	return Key{b.m.EventTime[i], b.m.Seq[i]}.less(Key{b.m.EventTime[j], b.m.Seq[j]})
+	return Key{b.m.EventTime[i], b.m.Seq[i]}.compare(Key{b.m.EventTime[j], b.m.Seq[j]}) < 0
 }
 
 // text returns the index of s among the chunk's texts. Mostly it is that of the

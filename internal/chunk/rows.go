@@ -2,7 +2,6 @@ package chunk
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"ticktape/internal/window"
@@ -21,169 +20,78 @@ type Row struct {
 // Load reads the records of a row whose Records are nil.
 type Load func(*Row) ([]Record, error)
 
-func (r *Row) load(load Load) error {
-	if r.Records != nil {
-		return nil
-	}
-	records, err := load(r)
-	r.Records = records
-	return err
-}
-
 // Trades adds up the trades that the rows of one symbol in one window stand for,
 // of all logs, each trade once: a record that several rows hold, because batches
-// were delivered again with other boundaries, counts once, and so does a trade
-// that several records hold, because a producer published it again. repeats is the
-// number of records that such a repetition made.
+// were delivered again with other ends, counts once, and so does a trade that
+// several records hold, because a producer published it again. The first of those
+// is the trade. repeats is the number of the others.
 //
-// It uses the summaries of the rows that can't share a record or a trade with
-// another one and loads the records of the others. The order of the rows does not
-// matter; rows are reordered.
+// It uses the summaries of rows that share no trade with another one, as the
+// ranges of their keys tell, and loads the records of the others, a few rows at a
+// time. The order of the rows does not matter; they are reordered.
 func Trades(rows []*Row, load Load) (state window.State, repeats int64, err error) {
 	var tangled []*Row
-	for _, r := range tangles(rows) {
-		if !r.tangled {
-			state.Merge(&r.State)
+	for i, t := range tangles(rows) {
+		if t {
+			tangled = append(tangled, rows[i])
+		} else {
+			state.Merge(&rows[i].State)
+		}
+	}
+	low := func(r *Row) Key { k, _ := r.Keys(); return k }
+	key := func(r *Record) Key { return Key{r.EventTime, r.Seq} }
+	err = sweep(tangled, load, low, key, func(same []entry) {
+		state.Add(same[0].point, same[0].size)
+		for i := 1; i < len(same); i++ {
+			if same[i].log != same[i-1].log || same[i].point.Offset != same[i-1].point.Offset {
+				repeats++
+			}
+		}
+	})
+	if err != nil {
+		return window.State{}, 0, err
+	}
+	return state, repeats, nil
+}
+
+// tangles sorts the rows by their lowest keys and tells of each whether its range
+// of keys overlaps another's or it repeats a trade itself. Rows that share a record
+// share its key.
+func tangles(rows []*Row) []bool {
+	slices.SortFunc(rows, func(a, b *Row) int {
+		low, _ := a.Keys()
+		other, _ := b.Keys()
+		return low.compare(other)
+	})
+	// A range overlaps an earlier one just if it starts at or before the highest
+	// end so far, which is that of rows[far].
+	tangled := make([]bool, len(rows))
+	far := 0
+	for i, r := range rows {
+		tangled[i] = tangled[i] || r.Repeats > 0
+		if i == 0 {
 			continue
 		}
-		if err := r.load(load); err != nil {
-			return window.State{}, 0, err
+		low, high := r.Keys()
+		_, end := rows[far].Keys()
+		if low.compare(end) <= 0 {
+			tangled[far], tangled[i] = true, true
 		}
-		tangled = append(tangled, r.Row)
-	}
-	var records, distinct int64
-	each(tangled, func(r *Record, repeat bool) {
-		records++
-		if !repeat {
-			distinct++
-			state.Add(r.Point(), r.Size)
-		}
-	})
-	return state, records - distinct, nil
-}
-
-type tangle struct {
-	*Row
-	tangled bool
-}
-
-// tangles finds the rows that have to be decoded: those that overlap another by
-// offset, by the range of their trades' keys, or that repeat a trade themselves.
-// Rows are returned in the order of logs and offsets.
-func tangles(rows []*Row) []tangle {
-	list := make([]tangle, len(rows))
-	for i, r := range rows {
-		list[i] = tangle{r, r.Repeats > 0}
-	}
-	// Sorted by their lower ends, a range overlaps an earlier one just if it
-	// starts at or before the highest end so far; that one is remembered.
-	sweep := func(order func(a, b tangle) int, reaches func(far, next *Row) bool, further func(far, next *Row) bool) {
-		slices.SortFunc(list, order)
-		far := 0
-		for i := 1; i < len(list); i++ {
-			if reaches(list[far].Row, list[i].Row) {
-				list[far].tangled, list[i].tangled = true, true
-			}
-			if further(list[far].Row, list[i].Row) {
-				far = i
-			}
+		if high.compare(end) > 0 {
+			far = i
 		}
 	}
-	sweep(
-		func(a, b tangle) int {
-			lowA, _ := a.Keys()
-			lowB, _ := b.Keys()
-			return cmp.Or(cmp.Compare(lowA.EventTime, lowB.EventTime), cmp.Compare(lowA.Seq, lowB.Seq))
-		},
-		func(far, next *Row) bool {
-			_, high := far.Keys()
-			low, _ := next.Keys()
-			return !high.less(low)
-		},
-		func(far, next *Row) bool {
-			_, high := far.Keys()
-			_, other := next.Keys()
-			return high.less(other)
-		},
-	)
-	sweep(
-		func(a, b tangle) int { return byPlace(a.Row, b.Row) },
-		func(far, next *Row) bool { return far.Log == next.Log && far.Last >= next.First },
-		func(far, next *Row) bool { return far.Log != next.Log || far.Last < next.Last },
-	)
-	return list
-}
-
-func byPlace(a, b *Row) int {
-	return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
-}
-
-// each calls f with every distinct record of the rows, whose records have been
-// read, in the order of logs and offsets, and tells whether its trade has been seen.
-func each(rows []*Row, f func(r *Record, repeat bool)) {
-	slices.SortFunc(rows, byPlace)
-	type id struct {
-		Key
-		source int32
-	}
-	n := 0
-	for _, r := range rows {
-		n += len(r.Records)
-	}
-	seen := make(map[id]struct{}, n)
-	for len(rows) > 0 {
-		log := rows[0].Log
-		n := 1
-		for n < len(rows) && rows[n].Log == log {
-			n++
-		}
-		for _, r := range merged(rows[:n]) {
-			k := id{Key{r.EventTime, r.Seq}, int32(r.Source)}
-			_, repeat := seen[k]
-			seen[k] = struct{}{}
-			f(r, repeat)
-		}
-		rows = rows[n:]
-	}
-}
-
-// merged returns the distinct records of rows of one log by offset.
-func merged(rows []*Row) []*Record {
-	var all []*Record
-	sorted := true
-	for _, r := range rows {
-		for i := range r.Records {
-			sorted = sorted && (len(all) == 0 || all[len(all)-1].Offset < r.Records[i].Offset)
-			all = append(all, &r.Records[i])
-		}
-	}
-	if sorted {
-		return all
-	}
-	slices.SortStableFunc(all, func(a, b *Record) int { return cmp.Compare(a.Offset, b.Offset) })
-	return slices.CompactFunc(all, func(a, b *Record) bool { return a.Offset == b.Offset })
-}
-
-// Ticks returns the trades of rows of one symbol in one window, of all logs,
-// each once, by event time, then log and offset. The rows' records must have been
-// read; rows are reordered.
-func Ticks(rows []*Row) []Record {
-	var list []Record
-	each(rows, func(r *Record, repeat bool) {
-		if !repeat {
-			list = append(list, *r)
-		}
-	})
-	slices.SortStableFunc(list, func(a, b Record) int { return cmp.Compare(a.EventTime, b.EventTime) })
-	return list
+	return tangled
 }
 
 // Records adds up the records below the offset next that the rows of one symbol
 // in one window and one log stand for and whose log time is not after until,
-// repeated trades included: what process counted. It loads the records of rows
-// that overlap or that the limits cut.
+// repeated trades included: what process counts. It loads the records of rows that
+// overlap or that the limits cut. The rows are reordered.
 func Records(rows []*Row, next, until int64, load Load) (state window.State, err error) {
-	slices.SortFunc(rows, byPlace)
+	slices.SortFunc(rows, func(a, b *Row) int { return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last)) })
+	low := func(r *Row) Key { return Key{r.First, 0} }
+	key := func(r *Record) Key { return Key{r.Offset, 0} }
 	for len(rows) > 0 {
 		n, last := 1, rows[0].Last
 		for n < len(rows) && rows[n].First <= last {
@@ -192,26 +100,104 @@ func Records(rows []*Row, next, until int64, load Load) (state window.State, err
 		}
 		run := rows[:n]
 		rows = rows[n:]
-		if run[0].First >= next {
-			break
-		}
 		if n == 1 && last < next && run[0].LastLogTime <= until {
 			state.Merge(&run[0].State)
 			continue
 		}
-		for _, r := range run {
-			if err := r.load(load); err != nil {
-				return window.State{}, err
+		err := sweep(run, load, low, key, func(same []entry) {
+			if e := &same[0]; e.point.Offset < next && e.logTime <= until {
+				state.Add(e.point, e.size)
 			}
-		}
-		for _, r := range merged(run) {
-			if r.Offset < next && r.LogTime <= until {
-				state.Add(r.Point(), r.Size)
-			}
+		})
+		if err != nil {
+			return window.State{}, err
 		}
 	}
 	return state, nil
 }
 
-// Everything stands for no limit of Records.
-const Everything = math.MaxInt64
+// entry is what sums need of a record.
+type entry struct {
+	key     Key
+	source  int32
+	log     int32
+	point   window.Point
+	size    int64
+	logTime int64
+}
+
+func (e *entry) compare(o *entry) int {
+	return cmp.Or(e.key.compare(o.key), cmp.Compare(e.source, o.source), cmp.Compare(e.log, o.log), cmp.Compare(e.point.Offset, o.point.Offset))
+}
+
+// sweep calls each with the records of the rows that have the same key and
+// source, group by group, those of a group in the order of logs and offsets; a
+// record that several rows hold occurs as often. The rows come in the order of their
+// lowest keys, so only those whose ranges overlap are held at a time.
+func sweep(rows []*Row, load Load, low func(*Row) Key, key func(*Record) Key, each func(same []entry)) error {
+	var held []entry
+	flush := func(below func(Key) bool) {
+		slices.SortFunc(held, func(a, b entry) int { return a.compare(&b) })
+		done := 0
+		for done < len(held) && below(held[done].key) {
+			n := done + 1
+			for n < len(held) && held[n].key == held[done].key && held[n].source == held[done].source {
+				n++
+			}
+			each(held[done:n])
+			done = n
+		}
+		held = slices.Delete(held, 0, done)
+	}
+	for _, r := range rows {
+		start := low(r)
+		flush(func(k Key) bool { return k.compare(start) < 0 })
+		records := r.Records
+		if records == nil {
+			var err error
+			if records, err = load(r); err != nil {
+				return err
+			}
+		}
+		for i := range records {
+			rec := &records[i]
+			held = append(held, entry{key(rec), int32(rec.Source), r.Log, rec.Point(), rec.Size, rec.LogTime})
+		}
+	}
+	flush(func(Key) bool { return true })
+	return nil
+}
+
+// Ticks returns the trades of rows of one symbol in one window, of all logs,
+// each once, by event time, then log and offset. The rows' records must have been
+// read.
+func Ticks(rows []*Row) []Record {
+	type placed struct {
+		log int32
+		*Record
+	}
+	var all []placed
+	for _, r := range rows {
+		for i := range r.Records {
+			all = append(all, placed{r.Log, &r.Records[i]})
+		}
+	}
+	slices.SortFunc(all, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.log, b.log), cmp.Compare(a.Offset, b.Offset))
+	})
+	type id struct {
+		Key
+		source int32
+	}
+	seen := make(map[id]bool, len(all))
+	var list []Record
+	for _, p := range all {
+		k := id{Key{p.EventTime, p.Seq}, int32(p.Source)}
+		if !seen[k] {
+			seen[k] = true
+			list = append(list, *p.Record)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Record) int { return cmp.Compare(a.EventTime, b.EventTime) })
+	return list
+}

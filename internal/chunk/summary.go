@@ -1,6 +1,7 @@
 package chunk
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -30,8 +31,8 @@ type Key struct {
 	EventTime, Seq int64
 }
 
-func (k Key) less(o Key) bool {
-	return k.EventTime < o.EventTime || k.EventTime == o.EventTime && k.Seq < o.Seq
+func (k Key) compare(o Key) int {
+	return cmp.Or(cmp.Compare(k.EventTime, o.EventTime), cmp.Compare(k.Seq, o.Seq))
 }
 
 // Keys returns the lowest and the highest key of the chunk's records.
