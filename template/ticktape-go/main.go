@@ -171,8 +171,10 @@ func newServer(cfg settings, handle handleFunc, reg prometheus.Registerer) *serv
 		// The first three have the names that of-watchdog gives them, so that
 		// dashboards for OpenFaaS functions work.
 		requests: f.NewCounterVec(prometheus.CounterOpts{Name: "http_requests_total", Help: "Calls answered."}, []string{"code", "method"}),
-		duration: f.NewHistogramVec(prometheus.HistogramOpts{Name: "http_request_duration_seconds", Help: "Time from a call's header to the end of its answer.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}, []string{"code", "method"}),
+		duration: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "http_request_duration_seconds", Help: "Time from a call's header to the end of its answer.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"code", "method"}),
 		running:  f.NewGauge(prometheus.GaugeOpts{Name: "http_requests_in_flight", Help: "Calls under way."}),
 		received: f.NewCounter(prometheus.CounterOpts{Name: "function_received_bytes_total", Help: "Bytes of the bodies read."}),
 		panics:   f.NewCounter(prometheus.CounterOpts{Name: "function_panics_total", Help: "Calls whose handler panicked."}),
