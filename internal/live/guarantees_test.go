@@ -23,31 +23,44 @@ import (
 	"ticktape/internal/trigger"
 )
 
-// ownCassandra starts a node that the test may kill and freeze.
+// own is the Cassandra that tests may kill and freeze; they take turns.
+var own struct {
+	node *servers.Server
+	dir  string
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if own.node != nil {
+		if err := errors.Join(own.node.Thaw(), own.node.Kill(), os.RemoveAll(own.dir)); err != nil {
+			fmt.Fprintln(os.Stderr, "end Cassandra:", err)
+		}
+	}
+	os.Exit(code)
+}
+
+// ownCassandra starts that node, or makes sure that it still serves.
 func ownCassandra(t *testing.T) (*servers.Server, store.Config) {
 	t.Helper()
+	cfg := testbed.Cassandra(t) // skips where there is to be none at all
 	if testing.Short() {
 		t.Skip("starts a Cassandra of its own, which takes 10 s and 1 GiB: run without -short")
 	}
-	cfg := testbed.Cassandra(t) // skips where there is to be none at all
-	port, err := servers.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Long enough to fetch the jars where nobody has.
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	node, err := servers.StartCassandra(ctx, servers.Options{Dir: t.TempDir(), Port: port, HeapMB: 512, Say: func(s string) { t.Log(s) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(node.Thaw(), node.Kill()); err != nil {
-			t.Logf("end Cassandra: %v", err)
+	if own.node == nil {
+		port, err := servers.FreePort()
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	cfg.Hosts = []string{node.Addr()}
-	return node, cfg
+		if own.dir, err = os.MkdirTemp("", "ticktape-cassandra-"); err != nil {
+			t.Fatal(err)
+		}
+		own.node, err = servers.StartCassandra(t.Context(), servers.Options{Dir: own.dir, Port: port, HeapMB: 512, Say: func(s string) { t.Log(s) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg.Hosts = []string{own.node.Addr()}
+	return own.node, cfg
 }
 
 // untilDone gives the batch to the processor until it is done, as the connector does.
@@ -81,7 +94,7 @@ func TestKillCassandra(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	const partitions, batches, each = 6, 400, 5
+	const partitions, batches, each = 6, 80, 5
 	tapes := make([]*tape, partitions)
 	topics := make([]*topic, partitions)
 	var done atomic.Int64
@@ -164,6 +177,7 @@ func TestFreezeCassandra(t *testing.T) {
 	if err := node.Freeze(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = node.Thaw() }) // where the test ends early
 	thawed := make(chan error, 1)
 	time.AfterFunc(frozen, func() { thawed <- node.Thaw() })
 	close(stopped)
