@@ -153,7 +153,8 @@ func formatKafka(ctx context.Context, o Options, java string, jvm []string, conf
 		return fmt.Errorf("make Kafka's cluster id: %w", err)
 	}
 	args := append(append([]string(nil), jvm...), "kafka.tools.StorageTool", "format",
-		"--cluster-id", base64.RawURLEncoding.EncodeToString(id[:]), "--config", config, "--ignore-formatted")
+		// One argument, because an id may begin with a dash.
+		"--cluster-id="+base64.RawURLEncoding.EncodeToString(id[:]), "--config", config, "--ignore-formatted")
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, java, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
