@@ -25,8 +25,8 @@ type Job struct {
 	schedules []cron.Schedule
 }
 
-// Equal says whether both are the same calls.
-func (j *Job) Equal(k *Job) bool {
+// Same says whether both are the same calls.
+func (j *Job) Same(k *Job) bool {
 	return j.Function.String() == k.Function.String() && j.Text == k.Text && j.Zone == k.Zone && j.Payload == k.Payload
 }
 

@@ -75,7 +75,7 @@ func (s *Scheduler) Update(ctx context.Context, functions []gateway.Function) {
 	}
 	s.wrong = wrong
 	for name, r := range s.running {
-		if j := jobs[name]; !r.stopping && (j == nil || !j.Equal(r.job)) {
+		if j := jobs[name]; !r.stopping && (j == nil || !j.Same(r.job)) {
 			slog.Info("function is no longer called as it was", "function", name, "listed", j != nil)
 			r.stopping = true
 			r.cancel()

@@ -106,7 +106,7 @@ func (c *Connector) Update(ctx context.Context, functions []gateway.Function) {
 		c.wrong[name] = err.Error()
 	}
 	for name, k := range c.running {
-		if sub := subs[name]; !k.stopping && (sub == nil || !sub.Equal(k.sub)) {
+		if sub := subs[name]; !k.stopping && (sub == nil || !sub.Same(k.sub)) {
 			slog.Info("function is no longer triggered as it was", "function", name, "listed", sub != nil)
 			k.stopping = true
 			k.cancel()

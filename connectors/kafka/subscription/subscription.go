@@ -42,8 +42,8 @@ type Subscription struct {
 // Endless is the number of retries that never end.
 const Endless = -1
 
-// Equal says whether both want the same.
-func (s *Subscription) Equal(t *Subscription) bool {
+// Same says whether both want the same.
+func (s *Subscription) Same(t *Subscription) bool {
 	return s.Function.String() == t.Function.String() && slices.Equal(s.Topics, t.Topics) && s.Group == t.Group && s.Start == t.Start &&
 		s.Format == t.Format && s.MaxRecords == t.MaxRecords && s.MaxBytes == t.MaxBytes && s.MaxWait == t.MaxWait &&
 		s.Retries == t.Retries && s.DeadLetters == t.DeadLetters && s.ContentType == t.ContentType
@@ -175,7 +175,7 @@ func Parse(f gateway.Function) (*Subscription, error) {
 			wrong = append(wrong, k+" needs kafka.batch")
 		}
 	}
-	if slices.Contains(s.Topics, s.DeadLetters) {
+	if s.DeadLetters != "" && slices.Contains(s.Topics, s.DeadLetters) {
 		wrong = append(wrong, fmt.Sprintf("kafka.dead-letter-topic=%q is a topic of the function itself", s.DeadLetters))
 	}
 	if s.Format != trigger.Single && f.Annotations["kafka.content-type"] != "" {
