@@ -88,6 +88,8 @@ type Window struct {
 	Rev   uint64
 
 	// A symbol has its ticks in one log, but for partitions added and topics remade.
+	// Parts are in the order of their logs, so that trades of one time and offset in
+	// two logs are always added up the same way.
 	first part
 	more  []part
 }
@@ -225,7 +227,12 @@ func (b *Board) applyWindow(s *Symbol, u *windowpb.Update, rev uint64) (ticks in
 
 // part returns the log's part of the window, made where it is absent.
 func (w *Window) part(log int32) *part {
-	if w.first.log == log {
+	switch {
+	case w.first.log == log:
+		return &w.first
+	case log < w.first.log:
+		w.more = slices.Insert(w.more, 0, w.first)
+		w.first = part{log: log, version: -1}
 		return &w.first
 	}
 	i, found := slices.BinarySearchFunc(w.more, log, func(p part, log int32) int { return int(p.log) - int(log) })

@@ -176,17 +176,19 @@ func (t *tail) follow(ctx context.Context) error {
 // bounds returns where to start in each partition, and its end.
 func (t *tail) bounds(ctx context.Context) (starts, ends map[int]int64, err error) {
 	now := time.Now()
-	starts, err = t.cfg.Client.OffsetsAfter(ctx, t.cfg.Topic, now.Add(-t.cfg.Lookback))
-	if err != nil {
-		return nil, nil, err
-	}
 	// Nothing is as new as that, so the answer is the end.
 	ends, err = t.cfg.Client.OffsetsAfter(ctx, t.cfg.Topic, now.Add(1000*time.Hour))
 	if err != nil {
 		return nil, nil, err
 	}
+	starts, err = t.cfg.Client.OffsetsAfter(ctx, t.cfg.Topic, now.Add(-t.cfg.Lookback))
+	if err != nil {
+		return nil, nil, err
+	}
 	for p, end := range ends {
-		starts[p] = max(starts[p], end-t.cfg.MaxRecords)
+		// Where nothing is new enough the answer is an end too, but of later, and
+		// what came between the two is not to be passed over.
+		starts[p] = max(min(starts[p], end), end-t.cfg.MaxRecords)
 	}
 	return starts, ends, nil
 }
