@@ -287,7 +287,7 @@ func benchmarkBatch(t testing.TB, e tick.Encoding, n, symbols int) *trigger.Batc
 	b := &trigger.Batch{Topic: "ticks"}
 	for i := range int64(n) {
 		tk := tick.Tick{
-			Symbol: fmt.Sprintf("SYM%03d", i*i%int64(symbols)), EventTime: start + i, Price: tick.Price(18_000_000_000 + i*i%997*1_000_000), Size: i % 300, Seq: i,
+			Symbol: fmt.Sprintf("SYM%04d", i*7919%int64(symbols)), EventTime: start + i, Price: tick.Price(18_000_000_000 + i*i%997*1_000_000), Size: i % 300, Seq: i,
 			DayVolume: 1_000_000 + i*40, PreviousClose: 18_100_000_000, Currency: "USD", Exchange: "NMS", MarketState: tick.MarketRegular, Source: tick.SourceSimulated, ReceivedTime: start + i + 3,
 		}
 		b.Records = append(b.Records, record(t, e, i, start+i/10, tk))

@@ -22,6 +22,8 @@ type Quote struct {
 // quoteChunk bounds a request's size.
 const quoteChunk = 1_000
 
+const quoteStmt = "UPDATE quotes USING TIMESTAMP ? SET tick = ? WHERE log = ? AND symbol = ?"
+
 // WriteQuotes brings trades into the latest quotes of a log. A quote is one cell
 // that begins with its offset and is written at the time of its trade: of all
 // values ever written, in whatever order and however often, the one with the latest
@@ -31,13 +33,18 @@ const quoteChunk = 1_000
 func (s *Store) WriteQuotes(ctx context.Context, log int32, quotes []Quote) error {
 	for part := range slices.Chunk(quotes, quoteChunk) {
 		b := s.batch(ctx, gocql.UnloggedBatch, len(part))
+		values := newValues(1+4*len(part), 4+150*len(part))
+		key := values.int(log)
 		for i := range part {
 			q := &part[i]
-			cell, err := tick.Protobuf.Append(binary.BigEndian.AppendUint64(make([]byte, 0, 160), uint64(q.Offset)), &q.Tick)
-			if err != nil {
+			from := len(values.bytes)
+			values.bytes = binary.BigEndian.AppendUint64(values.bytes, uint64(q.Offset))
+			var err error
+			if values.bytes, err = tick.Protobuf.Append(values.bytes, &q.Tick); err != nil {
 				return fmt.Errorf("write quotes of log %d: %w", log, err)
 			}
-			b.Query("UPDATE quotes USING TIMESTAMP ? SET tick = ? WHERE log = ? AND symbol = ?", q.EventTime*1000, cell, log, q.Symbol)
+			cell := values.end(from)
+			b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: quoteStmt, Args: values.args(values.bigint(q.EventTime*1000), cell, key, values.text(q.Symbol))})
 		}
 		if err := s.session.ExecuteBatch(b); err != nil {
 			return fmt.Errorf("write %d quotes of log %d: %w", len(part), log, err)

@@ -39,14 +39,12 @@ func (s *Store) WriteChunks(ctx context.Context, w Window, chunks []Chunk) error
 			n++
 		}
 		b := s.batch(ctx, gocql.UnloggedBatch, n)
-		values := newValues(2+3*n, 16+40*n)
+		values := newValues(2+7*n, 16+40*n)
 		start, log := values.bigint(w.Start), values.int(w.Log)
 		for i := range chunks[:n] {
 			c := &chunks[i]
-			summary, ticks := encoded(c.Summary), encoded(c.Ticks)
-			b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: chunkStmt, Args: []any{
-				start, log, values.text(c.Symbol), values.bigint(c.First), values.bigint(c.Last), &summary, &ticks,
-			}})
+			b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: chunkStmt, Args: values.args(
+				start, log, values.text(c.Symbol), values.bigint(c.First), values.bigint(c.Last), values.blob(c.Summary), values.blob(c.Ticks))})
 		}
 		if err := s.session.ExecuteBatch(b); err != nil {
 			return fmt.Errorf("write %d chunks of window %s: %w", n, w, err)

@@ -360,6 +360,12 @@ func (v *values) point(p window.Point) *encoded {
 	return v.end(len(v.bytes) - pointSize)
 }
 
+// blob takes b as it is: it must not change until the batch is done.
+func (v *values) blob(b []byte) *encoded {
+	v.encoded = append(v.encoded, b)
+	return &v.encoded[len(v.encoded)-1]
+}
+
 func (v *values) args(list ...*encoded) []any {
 	from := len(v.all)
 	for _, e := range list {
