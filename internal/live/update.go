@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/segmentio/kafka-go"
@@ -21,6 +22,7 @@ func (g *grouping) updates(w store.Window, s *span, fence int64, states []store.
 		points [4]windowpb.Point
 		latest windowpb.Latest
 		msgs   = make([]kafka.Message, 0, len(states))
+		buf    = make([]byte, 0, updateSize*len(states)) // of all keys and values
 	)
 	u := windowpb.Update{Open: &points[0], High: &points[1], Low: &points[2], Close: &points[3], Latest: &latest}
 	for i := range states {
@@ -47,18 +49,22 @@ func (g *grouping) updates(w store.Window, s *span, fence int64, states []store.
 		latest.Price, latest.Currency, latest.Exchange = int64(t.Price), t.Currency, t.Exchange
 		latest.MarketState, latest.Source = int32(t.MarketState), int32(t.Source)
 		latest.DayVolume, latest.PreviousClose = known(t.DayVolume), known(int64(t.PreviousClose))
-		value, err := u.MarshalVT()
-		if err != nil {
+		key := len(buf)
+		buf = appendKey(buf, st.Symbol, w)
+		value := len(buf)
+		buf = slices.Grow(buf, u.SizeVT())[:value+u.SizeVT()]
+		if _, err := u.MarshalToSizedBufferVT(buf[value:]); err != nil {
 			return nil, fmt.Errorf("encode update of %s: %w", st.Symbol, err)
 		}
-		msgs = append(msgs, kafka.Message{Key: appendKey(nil, st.Symbol, w), Value: value})
+		msgs = append(msgs, kafka.Message{Key: buf[key:value:value], Value: buf[value:len(buf):len(buf)]})
 	}
 	return msgs, nil
 }
 
-// appendKey appends what topic "windows" is compacted by: symbol|start|log. A
-// symbol has no '|', and where one should have it all the same, the two numbers
-// behind it still tell it apart.
+// updateSize is about what an update takes, its key included.
+const updateSize = 240
+
+// appendKey appends what topic "windows" is compacted by: symbol|start|log.
 func appendKey(dst []byte, symbol string, w store.Window) []byte {
 	dst = append(append(dst, symbol...), '|')
 	dst = append(strconv.AppendInt(dst, w.Start, 10), '|')
