@@ -28,7 +28,7 @@ const (
 
 func newGate(longest time.Duration) *gate {
 	g := &gate{policy: backoff.ExponentialBackOff{
-		InitialInterval: firstHold, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: longest,
+		InitialInterval: min(firstHold, longest), RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: longest,
 	}}
 	g.policy.Reset()
 	return g

@@ -160,7 +160,7 @@ func (s *series) chart(iv *interval, from, to, now int64, prePost bool) map[stri
 		}
 		open, high, low, shut, volumes = append(open, &b[0]), append(high, &b[1]), append(low, &b[2]), append(shut, &b[3]), append(volumes, &volume)
 	}
-	last, _ := s.last(now, regular)
+	last, _ := s.last(now, Regular)
 	zone, offset := time.UnixMilli(now).In(s.zone).Zone()
 	doc := map[string]any{
 		"meta": map[string]any{
@@ -168,7 +168,7 @@ func (s *series) chart(iv *interval, from, to, now int64, prePost bool) map[stri
 			"regularMarketTime": last.Time / 1000, "regularMarketPrice": last.Price, "regularMarketVolume": s.volume(last.Time),
 			"chartPreviousClose": s.previousClose(max(from, now-10*yrMs)), "gmtoffset": offset, "timezone": zone, "exchangeTimezoneName": s.Timezone,
 			"longName": s.Name, "shortName": s.Name, "priceHint": s.PriceHint, "dataGranularity": iv.name, "range": "",
-			"hasPrePostMarketData": s.calendar.pre < s.calendar.open,
+			"hasPrePostMarketData": s.calendar.extends(),
 		},
 		"indicators": map[string]any{"quote": []any{map[string]any{}}},
 	}

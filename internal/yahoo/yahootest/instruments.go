@@ -40,7 +40,7 @@ type calendar struct {
 var (
 	newYork   = calendar{pre: 4 * 60, open: 9*60 + 30, shut: 16 * 60, post: 20 * 60}
 	frankfurt = calendar{pre: 9 * 60, open: 9 * 60, shut: 17*60 + 30, post: 17*60 + 30}
-	weekdays  = calendar{open: 0, shut: 24 * 60, post: 24 * 60}
+	weekdays  = calendar{pre: 0, open: 0, shut: 24 * 60, post: 24 * 60}
 	always    = calendar{open: 0, shut: 24 * 60, post: 24 * 60, weekends: true}
 )
 

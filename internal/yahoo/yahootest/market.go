@@ -170,7 +170,7 @@ func (m *Market) LastTrade(symbol string, t time.Time) (last Trade, ok bool) {
 	if !found {
 		return last, false
 	}
-	return s.last(t.UnixMilli(), func(*Trade) bool { return true })
+	return s.last(t.UnixMilli())
 }
 
 // DayVolume returns what the symbol has traded in regular sessions of its local
@@ -381,7 +381,7 @@ func (s *series) previousClose(t int64) tick.Price {
 		return known.price
 	}
 	known = closing{day: start, price: tick.Unknown}
-	if t, ok := s.last(start-1, regular); ok {
+	if t, ok := s.last(start-1, Regular); ok {
 		known.price = t.Price
 	}
 	s.mu.Lock()
@@ -392,26 +392,28 @@ func (s *series) previousClose(t int64) tick.Price {
 
 const lookBack = 10 * 24 * 60 // minutes
 
-// last finds the last trade at or before t that is wanted.
-func (s *series) last(t int64, wanted func(*Trade) bool) (Trade, bool) {
+// last finds the last trade at or before t that was made while the exchange was
+// in one of the states; without any, it may have been in all.
+func (s *series) last(t int64, states ...State) (Trade, bool) {
 	first := floorDiv(t, minuteMs) * minuteMs
 	for i := range int64(lookBack) {
 		start := first - i*minuteMs
+		if state := s.state(start); len(states) > 0 && !slices.Contains(states, state) {
+			continue
+		}
 		if n, _, _ := s.plan(start); n == 0 {
 			continue
 		}
 		trades := s.trades(start)
-		for j := sort.Search(len(trades), func(k int) bool { return trades[k].Time > t }) - 1; j >= 0; j-- {
-			if wanted(&trades[j]) {
-				return trades[j], true
-			}
+		if j := sort.Search(len(trades), func(k int) bool { return trades[k].Time > t }) - 1; j >= 0 {
+			return trades[j], true
 		}
 	}
 	return Trade{}, false
 }
 
-func regular(t *Trade) bool  { return !t.Extended }
-func extended(t *Trade) bool { return t.Extended }
+// extends tells whether the exchange has sessions before or after the regular one.
+func (c *calendar) extends() bool { return c.pre < c.open || c.shut < c.post }
 
 // Snapshot is what Yahoo would say of a symbol at one moment.
 type Snapshot struct {
@@ -434,15 +436,15 @@ func (m *Market) At(symbol string, t time.Time) (snap Snapshot, ok bool) {
 	}
 	ms := t.UnixMilli()
 	snap = Snapshot{Instrument: s.Instrument, State: s.state(ms)}
-	if snap.Regular, ok = s.last(ms, regular); !ok {
+	if snap.Regular, ok = s.last(ms, Regular); !ok {
 		return snap, false
 	}
 	zone, offset := t.In(s.zone).Zone()
 	snap.Zone, snap.Offset = zone, time.Duration(offset)*time.Second
 	snap.DayVolume = s.volume(snap.Regular.Time)
 	snap.PreviousClose = s.previousClose(snap.Regular.Time)
-	if snap.State != Regular {
-		if x, ok := s.last(ms, extended); ok && x.Time > snap.Regular.Time {
+	if snap.State != Regular && s.calendar.extends() {
+		if x, ok := s.last(ms, Pre, Post); ok && x.Time > snap.Regular.Time {
 			snap.Extended = &x
 		}
 	}
