@@ -367,8 +367,9 @@ func TestACallThatFailedIsMadeAgainWithTheSameBatch(t *testing.T) {
 		answer  func(w http.ResponseWriter, r *http.Request)
 		resumed bool
 	}{
-		{"500", status(500), false},
-		{"503", status(503), false},
+		{"503 with Retry-After", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Retry-After", "1"); w.WriteHeader(503) }, false},
+		{"500 may have been applied", status(500), true},
+		{"503 of a proxy may have been applied", status(503), true},
 		{"408", status(408), false},
 		{"425", status(425), false},
 		{"429", status(429), false},

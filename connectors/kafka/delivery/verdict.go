@@ -66,10 +66,11 @@ func judge(a *gateway.Answer, err error, format trigger.Format, first, last int6
 		v.kind, v.after = later, retryAfter(a.Header)
 	case s >= 400 && s < 500:
 		v.kind = refused
-	case s == http.StatusBadGateway, s == http.StatusGatewayTimeout:
-		v.kind, v.doubt, v.after = later, true, retryAfter(a.Header)
 	case s >= 500:
+		// Of a function that dies in the middle of a call, OpenFaaS's proxy says 500,
+		// the gateway 502, and other proxies 503. Only a function says when to come back.
 		v.kind, v.after = later, retryAfter(a.Header)
+		v.doubt = s != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == ""
 	default: // a redirect, say
 		v.kind = misdirected
 	}
