@@ -16,12 +16,17 @@ import (
 	"ticktape/internal/window/windowpb"
 )
 
-const minute = window.Length
+const (
+	minute = window.Length
+	// epoch is the time from which tests count: 2026-03-01.
+	epoch = 1_772_323_200_000
+)
 
 // update is the state of one window of one log after the trades, which are
-// prices of size 10, one a second.
+// prices of size 10, one a second. start counts from epoch.
 func update(symbol string, start int64, log int32, version int64, prices ...int64) *windowpb.Update {
 	var w window.State
+	start += epoch
 	for i, p := range prices {
 		w.Add(window.Point{EventTime: start + int64(i)*1000, Offset: version + int64(i), Price: p}, 10)
 	}
@@ -140,7 +145,7 @@ func TestALateWindowIsPutInItsPlace(t *testing.T) {
 	}
 	var starts []int64
 	for _, w := range b.Symbol("A").Windows() {
-		starts = append(starts, w.Start/minute)
+		starts = append(starts, (w.Start-epoch)/minute)
 	}
 	if want := []int64{1, 2, 3, 4, 5}; !slices.Equal(starts, want) {
 		t.Errorf("windows start at %v", starts)
@@ -164,7 +169,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d windows are kept", b.Windows())
 	}
 	w := b.Symbol("A").Windows()
-	if w[len(w)-1].Start != 20*minute {
+	if w[len(w)-1].Start != epoch+20*minute {
 		t.Error("the newest window is not kept")
 	}
 	if c := apply(t, b, 1, update("A", minute, 1, 99, 1, 2)); c.Changed && c.Ticks != 0 {

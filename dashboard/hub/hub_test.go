@@ -16,6 +16,12 @@ import (
 	"ticktape/internal/window/windowpb"
 )
 
+// The windows of the tests: two minutes of 2026-03-01.
+const (
+	first  = 1_772_323_200_000
+	second = first + window.Length
+)
+
 func update(symbol string, start int64, version int64, prices ...int64) *windowpb.Update {
 	var w window.State
 	for i, p := range prices {
@@ -116,7 +122,7 @@ func symbols(w wire) string {
 
 func TestASnapshotThenDeltasThatLeadOnFromIt(t *testing.T) {
 	h := New(Config{})
-	h.step(update("A", 60_000, 1, price(5)), update("B", 60_000, 1, price(7)))
+	h.step(update("A", first, 1, price(5)), update("B", first, 1, price(7)))
 	f := subscribe(t, h)
 	snap := one(t, f)
 	if snap.Type != "snapshot" || symbols(snap) != "A B" || snap.Quotes[0].Price != "5" || snap.Quotes[0].Info == nil || len(snap.Quotes[0].Spark) != 1 {
@@ -125,7 +131,7 @@ func TestASnapshotThenDeltasThatLeadOnFromIt(t *testing.T) {
 	if more := data(t, f); len(more) != 0 {
 		t.Fatalf("nothing has changed, yet there is %+v", more)
 	}
-	h.step(update("B", 60_000, 2, price(7), price(8)))
+	h.step(update("B", first, 2, price(7), price(8)))
 	d := one(t, f)
 	if d.Type != "delta" || d.From != snap.Seq || d.Seq <= d.From || symbols(d) != "B" || d.Quotes[0].Price != "8" || d.Quotes[0].Info != nil {
 		t.Fatalf("delta is %+v", d)
@@ -133,7 +139,7 @@ func TestASnapshotThenDeltasThatLeadOnFromIt(t *testing.T) {
 	if w := d.Quotes[0].Windows; len(w) != 1 || w[0].Ticks != 2 || w[0].Close != "8" {
 		t.Errorf("windows are %+v", w)
 	}
-	h.step(update("B", 120_000, 3, price(9)), update("B", 60_000, 4, price(7), price(8), price(6)))
+	h.step(update("B", second, 3, price(9)), update("B", first, 4, price(7), price(8), price(6)))
 	if d = one(t, f); len(d.Quotes[0].Windows) != 2 {
 		t.Errorf("a late trade and a new window: %+v", d.Quotes)
 	}
@@ -141,7 +147,7 @@ func TestASnapshotThenDeltasThatLeadOnFromIt(t *testing.T) {
 
 func TestWhatIsAppliedBetweenFlushesIsNeverMissed(t *testing.T) {
 	h := New(Config{})
-	h.Apply([]*windowpb.Update{update("A", 60_000, 1, price(5))})
+	h.Apply([]*windowpb.Update{update("A", first, 1, price(5))})
 	f := subscribe(t, h) // the snapshot may hold it already, the flush says it again
 	one(t, f)
 	h.flush()
@@ -156,7 +162,7 @@ func TestASlowClientGetsTheNewestStateInOneMessage(t *testing.T) {
 	one(t, fast)
 	at := one(t, slow).Seq
 	for n := range int64(1000) {
-		h.step(update("A", 60_000, n+1, price(n+1)), update(fmt.Sprintf("S%d", n%10), 60_000, n+1, price(n+1)))
+		h.step(update("A", first, n+1, price(n+1)), update(fmt.Sprintf("S%d", n%10), first, n+1, price(n+1)))
 		one(t, fast)
 	}
 	d := one(t, slow)
@@ -178,7 +184,7 @@ func TestClientsThatKeepUpShareOneMessage(t *testing.T) {
 	if take(a) != take(b) {
 		t.Error("two snapshots were encoded")
 	}
-	h.step(update("A", 60_000, 1, price(1)))
+	h.step(update("A", first, 1, price(1)))
 	if take(a) != take(b) {
 		t.Error("two deltas were encoded")
 	}
@@ -186,19 +192,19 @@ func TestClientsThatKeepUpShareOneMessage(t *testing.T) {
 
 func TestAClientHearsOnlyOfItsSymbols(t *testing.T) {
 	h := New(Config{})
-	h.step(update("A", 60_000, 1, price(1)), update("B", 60_000, 1, price(1)), update("C", 60_000, 1, price(1)))
+	h.step(update("A", first, 1, price(1)), update("B", first, 1, price(1)), update("C", first, 1, price(1)))
 	f := subscribe(t, h, "C", "A", "A", "LATER")
 	if s := one(t, f); symbols(s) != "A C" {
 		t.Errorf("snapshot has %s", symbols(s))
 	}
 	_, more := f.Take()
-	h.step(update("B", 60_000, 2, price(2)))
+	h.step(update("B", first, 2, price(2)))
 	select {
 	case <-more:
 		t.Error("woken for a symbol of others")
 	default:
 	}
-	h.step(update("LATER", 60_000, 2, price(2)))
+	h.step(update("LATER", first, 2, price(2)))
 	select {
 	case <-more:
 	default:
@@ -217,11 +223,11 @@ func TestAClientHearsOnlyOfItsSymbols(t *testing.T) {
 
 func TestAClientThatComesBackGoesOnWhereItStood(t *testing.T) {
 	h := New(Config{})
-	h.step(update("A", 60_000, 1, price(1)), update("B", 60_000, 1, price(1)))
+	h.step(update("A", first, 1, price(1)), update("B", first, 1, price(1)))
 	f := subscribe(t, h)
 	at := one(t, f)
-	h.step(update("A", 60_000, 2, price(2)))
-	h.step(update("A", 120_000, 3, price(3)))
+	h.step(update("A", first, 2, price(2)))
+	h.step(update("A", second, 3, price(3)))
 	back := func(epoch string, since uint64) wire {
 		t.Helper()
 		f, err := h.Subscribe(Request{Op: "subscribe", Epoch: epoch, Since: since})
@@ -245,7 +251,7 @@ func TestAClientThatComesBackGoesOnWhereItStood(t *testing.T) {
 
 func TestAfterAGapASnapshotIsGiven(t *testing.T) {
 	h := New(Config{})
-	h.step(update("A", 60_000, 1, price(1)))
+	h.step(update("A", first, 1, price(1)))
 	f := subscribe(t, h)
 	one(t, f)
 	f.Resync()
@@ -303,7 +309,7 @@ func TestSymbolsBeyondTheLimitAreLeftOut(t *testing.T) {
 	limits := board.DefaultLimits
 	limits.Symbols = 1
 	h := New(Config{Board: limits})
-	h.step(update("A", 60_000, 1, price(1)), update("B", 60_000, 1, price(1)), &windowpb.Update{Symbol: "junk"})
+	h.step(update("A", first, 1, price(1)), update("B", first, 1, price(1)), &windowpb.Update{Symbol: "junk"})
 	if s := h.Status(); s.Symbols != 1 || s.Ticks != 1 {
 		t.Errorf("status is %+v", s)
 	}
@@ -346,7 +352,7 @@ func TestRunFlushesAtOnceWhenIdleAndThenAtItsPace(t *testing.T) {
 	messages := 0
 	for n := range int64(500) {
 		_, more := f.Take()
-		h.Apply([]*windowpb.Update{update("A", 60_000, n+1, price(n+1))})
+		h.Apply([]*windowpb.Update{update("A", first, n+1, price(n+1))})
 		if n == 0 || n == 499 {
 			<-more
 		}
@@ -371,7 +377,7 @@ func TestConcurrentUseEndsInTheSameState(t *testing.T) {
 		go func() {
 			defer work.Done()
 			for n := range int64(200) {
-				h.Apply([]*windowpb.Update{update(fmt.Sprint("S", w), 60_000, n+1, price(n+1))})
+				h.Apply([]*windowpb.Update{update(fmt.Sprint("S", w), first, n+1, price(n+1))})
 			}
 		}()
 		go func() {
@@ -472,7 +478,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add("USD", "NMS")
 	f.Add("\x00\xff", `"}]`)
 	f.Fuzz(func(t *testing.T, currency, exchange string) {
-		u := update("A", 60_000, 1, price(1))
+		u := update("A", first, 1, price(1))
 		u.Latest.Currency, u.Latest.Exchange = currency, exchange
 		h := New(Config{})
 		h.step(u)

@@ -3,6 +3,7 @@ package tick
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"ticktape/internal/tick/tickpb"
 )
@@ -85,14 +86,14 @@ func (d *Decoder) Decode(contentType string, b []byte, t *Tick) error {
 	if len(b) == 0 {
 		return fmt.Errorf("%w: empty record", ErrTick)
 	}
-	if contentType == ContentJSON || contentType == "" && b[0] == '{' {
+	switch encoding, ok := encodingOf(contentType, b); {
+	case !ok:
+		return fmt.Errorf("%w: content-type %.40q is neither %s nor %s", ErrTick, contentType, ContentProtobuf, ContentJSON)
+	case encoding == JSON:
 		if err := decodeJSON(b, t); err != nil {
 			return err
 		}
 		return t.Validate()
-	}
-	if contentType != "" && contentType != ContentProtobuf {
-		return fmt.Errorf("%w: content-type %.40q is neither %s nor %s", ErrTick, contentType, ContentProtobuf, ContentJSON)
 	}
 	d.m.Reset()
 	if err := d.m.UnmarshalVTUnsafe(b); err != nil {
@@ -107,6 +108,32 @@ func (d *Decoder) Decode(contentType string, b []byte, t *Tick) error {
 		ReceivedTime: m.ReceivedTime,
 	}
 	return t.Validate()
+}
+
+// encodingOf tells the wire form of b, which is not empty. No Protobuf tick
+// begins like a JSON object: that would be the start of a group.
+func encodingOf(contentType string, b []byte) (e Encoding, ok bool) {
+	switch contentType {
+	case "":
+		if b[0] == '{' {
+			return JSON, true
+		}
+		return Protobuf, true
+	case ContentProtobuf:
+		return Protobuf, true
+	case ContentJSON:
+		return JSON, true
+	}
+	// Other people's producers write parameters, capitals, and the name that
+	// Protobuf got when it was registered.
+	media, _, _ := strings.Cut(contentType, ";")
+	switch strings.ToLower(strings.TrimSpace(media)) {
+	case ContentProtobuf, "application/protobuf":
+		return Protobuf, true
+	case ContentJSON:
+		return JSON, true
+	}
+	return 0, false
 }
 
 // wireJSON is the JSON form, about 200 bytes a tick.

@@ -33,11 +33,13 @@ func ParsePrice(s string) (Price, error) {
 		neg = s[i] == '-'
 		i++
 	}
-	// The number is digits × 10^-scale. Past 19 digits all that can still
-	// matter for a price is whether anything was cut off.
+	// The number is digits × 10^-scale, and what was cut off behind 19 or 20
+	// digits: of that, all that can still matter is the first digit and whether
+	// anything but zeros follows.
 	var digits uint64
 	var scale int
-	var cut, seen, point bool
+	var first byte
+	var more, seen, point bool
 	for ; i < len(s); i++ {
 		c := s[i]
 		if c == '.' && !point {
@@ -55,7 +57,11 @@ func ParsePrice(s string) (Price, error) {
 			}
 			continue
 		}
-		cut = cut || c != '0'
+		if first == 0 {
+			first = c
+		} else {
+			more = more || c != '0'
+		}
 		if !point {
 			scale--
 		}
@@ -73,6 +79,10 @@ func ParsePrice(s string) (Price, error) {
 	}
 	if i != len(s) {
 		return fail("has something behind the number")
+	}
+	cut := first > '0' || more
+	if scale == Decimals && (first > '5' || first == '5' && (more || digits%2 == 1)) {
+		digits++
 	}
 	for ; scale < Decimals && digits != 0; scale++ {
 		hi, lo := bits.Mul64(digits, 10)
@@ -138,8 +148,12 @@ func (p Price) MarshalJSON() ([]byte, error) {
 	return p.AppendText(make([]byte, 0, 24)), nil
 }
 
-// UnmarshalJSON reads a JSON number, or a string that holds one, exactly.
+// UnmarshalJSON reads a JSON number, or a string that holds one, exactly. Like
+// every other number's, a price's null changes nothing.
 func (p *Price) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	if len(b) >= 2 && b[0] == '"' && b[len(b)-1] == '"' {
 		b = b[1 : len(b)-1]
 	}

@@ -32,6 +32,12 @@ func TestParsePrice(t *testing.T) {
 		"187.4400024414062500000000000001":     18_744_000_244,
 		"92233720368.54775807":                 math.MaxInt64,
 		"-92233720368.54775807":                -math.MaxInt64,
+		"92233720368.547758064":                math.MaxInt64 - 1,
+		"92233720368.547758065":                math.MaxInt64 - 1, // half to even
+		"92233720368.5477580650001":            math.MaxInt64,
+		"92233720368.547758066":                math.MaxInt64,
+		"92233720368547758069e-9":              math.MaxInt64,
+		"20000000000.000000009":                2_000_000_000_000_000_001,
 		"1e-400":                               0,
 		"0.0000000000000000000000000000000001": 0,
 	} {
@@ -42,7 +48,7 @@ func TestParsePrice(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "-", ".", "e5", "abc", "1a", "1.2.3", "1e", "1e+", "--1", "NaN", "Infinity", "null", " 1", "1 ", "0x10", "1_000", "1,5", "0e999999999999999999",
-		"92233720368.54775808", "92233720369", "1e11", "1e300", "99999999999999999999999999",
+		"92233720368.54775808", "92233720368.547758075", "92233720369", "1e11", "1e300", "99999999999999999999999999",
 	} {
 		if got, err := ParsePrice(text); !errors.Is(err, ErrPrice) {
 			t.Errorf("ParsePrice(%q) = %d, %v; want ErrPrice", text, got, err)
@@ -74,7 +80,11 @@ func reference(text string) (*big.Int, bool) {
 
 func TestParsePriceAgreesWithRationalArithmetic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.StringMatching(`-?[0-9]{1,25}(\.[0-9]{0,30})?(e-?[0-9]{1,2})?`).Draw(t, "text")
+		text := rapid.OneOf(
+			rapid.StringMatching(`-?[0-9]{1,25}(\.[0-9]{0,30})?(e-?[0-9]{1,2})?`),
+			// As many digits as a price has, and few more.
+			rapid.StringMatching(`-?[1-9][0-9]{9,10}\.[0-9]{8}(0{0,2}[0-9]{0,3}|50{0,3}1?)`),
+		).Draw(t, "text")
 		want, ok := reference(text)
 		got, err := ParsePrice(text)
 		if !ok {

@@ -7,6 +7,7 @@ package tick
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 
 	"ticktape/internal/tick/tickpb"
@@ -128,21 +129,24 @@ var ErrTick = errors.New("not a tick")
 const (
 	maxSymbol = 64
 	maxText   = 16
-	// Event times from 1970 to about 2200; anything else is a unit mistaken,
-	// which is worth refusing: it would make a window nobody ever looks at.
+	// Times from 1973 to 2199; anything else is a unit mistaken, which is worth
+	// refusing: it would make a window nobody ever looks at. As milliseconds, every
+	// time that somebody gives in seconds is before 1973.
+	minTime = 100_000_000_000
 	maxTime = 7_258_118_400_000
 	// maxSize and maxTurnover (a power of two, of price × size in units of 1e-8)
-	// bound what one tick can add to a window, far above any real trade and so
-	// that the counters of a window, which hold 63 and 95 bits, can't wrap by
-	// fewer than hundreds of thousands and tens of thousands of ticks at the bound.
+	// bound what one tick can add to a window, far above any real trade and so that
+	// no sum of a window can wrap before it has nearly a million ticks at the bound:
+	// volumes have 63 bits, sums of prices 95 in their counters, turnovers 127.
 	maxSize     = 10_000_000_000_000
 	maxTurnover = 80
 )
 
 // Validate reports, as an error that wraps ErrTick, why a tick can't be counted:
-// an empty or overlong symbol or one with characters that no symbol has, a time,
-// a size or a turnover out of range, or a price of zero, which is what sources send when
-// they have none. Negative prices are real (futures, spreads) and pass.
+// an empty or overlong symbol, text with characters that no symbol, currency or
+// exchange has, a time, a size or a turnover out of range, or a price of zero,
+// which is what sources send when they have none. Negative prices are real
+// (futures, spreads) and pass. Whatever passes can be stored.
 func (t *Tick) Validate() error {
 	if t.Symbol == "" || len(t.Symbol) > maxSymbol {
 		return fmt.Errorf("%w: symbol %.70q must have 1 to %d bytes", ErrTick, t.Symbol, maxSymbol)
@@ -152,22 +156,43 @@ func (t *Tick) Validate() error {
 			return fmt.Errorf("%w: symbol %.70q has a character that no symbol has", ErrTick, t.Symbol)
 		}
 	}
-	if t.EventTime <= 0 || t.EventTime > maxTime {
+	if t.EventTime < minTime || t.EventTime > maxTime {
 		return fmt.Errorf("%w: event time %d is not in milliseconds since 1970", ErrTick, t.EventTime)
+	}
+	if t.ReceivedTime != 0 && (t.ReceivedTime < minTime || t.ReceivedTime > maxTime) {
+		return fmt.Errorf("%w: received time %d is not in milliseconds since 1970", ErrTick, t.ReceivedTime)
 	}
 	if t.Price == 0 {
 		return fmt.Errorf("%w: no price", ErrTick)
 	}
+	// The smallest int64 has no negative, which windows need, and no decimal text
+	// that reads back.
+	if t.Price == math.MinInt64 || t.PreviousClose == math.MinInt64 {
+		return fmt.Errorf("%w: price %s is out of range", ErrTick, min(t.Price, t.PreviousClose))
+	}
 	if t.Size < 0 || t.Size > maxSize {
 		return fmt.Errorf("%w: size %d is out of range", ErrTick, t.Size)
+	}
+	if t.DayVolume < 0 {
+		return fmt.Errorf("%w: day volume %d is out of range", ErrTick, t.DayVolume)
 	}
 	if hi, _ := bits.Mul64(t.Price.abs(), uint64(t.Size)); hi >= 1<<(maxTurnover-64) {
 		return fmt.Errorf("%w: %s × %d is more than any trade turns over", ErrTick, t.Price, t.Size)
 	}
-	if len(t.Currency) > maxText || len(t.Exchange) > maxText {
-		return fmt.Errorf("%w: currency or exchange is longer than %d bytes", ErrTick, maxText)
+	if !short(t.Currency) || !short(t.Exchange) {
+		return fmt.Errorf("%w: currency %.20q and exchange %.20q must have at most %d letters, digits or signs", ErrTick, t.Currency, t.Exchange, maxText)
 	}
 	return nil
+}
+
+// short tells whether s is short printable ASCII.
+func short(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return len(s) <= maxText
 }
 
 func (t *Tick) toProto(m *tickpb.Tick) {

@@ -27,7 +27,7 @@ func anyTick(t *rapid.T) Tick {
 	size := rapid.Int64Range(0, 1<<16).Draw(t, "size") // × any price is below maxTurnover
 	return Tick{
 		Symbol:        rapid.StringMatching(`[A-Z0-9^.=-]{1,20}`).Draw(t, "symbol"),
-		EventTime:     rapid.Int64Range(1, maxTime).Draw(t, "event time"),
+		EventTime:     rapid.Int64Range(minTime, maxTime).Draw(t, "event time"),
 		Price:         Price(rapid.Int64Range(1, math.MaxInt64).Draw(t, "price")),
 		Size:          size,
 		Seq:           rapid.Int64().Draw(t, "seq"),
@@ -37,7 +37,7 @@ func anyTick(t *rapid.T) Tick {
 		Exchange:      rapid.StringMatching(`[A-Z]{0,4}`).Draw(t, "exchange"),
 		MarketState:   MarketState(rapid.IntRange(0, 4).Draw(t, "market state")),
 		Source:        Source(rapid.IntRange(0, 3).Draw(t, "source")),
-		ReceivedTime:  rapid.Int64Range(0, maxTime).Draw(t, "received time"),
+		ReceivedTime:  rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(minTime, maxTime)).Draw(t, "received time"),
 	}
 }
 
@@ -108,30 +108,60 @@ func TestWhatIsNotATickIsRefusedWithItsReason(t *testing.T) {
 		body        []byte
 		reason      string
 	}{
-		"nothing":                {"", nil, "empty"},
-		"text":                   {"", []byte("hello"), "Protobuf"},
-		"half a JSON object":     {"", []byte(`{"symbol":"AAPL"`), "JSON"},
-		"JSON without a time":    {"", []byte(`{"symbol":"AAPL","price":1}`), "event time"},
-		"a price in words":       {"", []byte(`{"symbol":"AAPL","price":"much"}`), "not a price"},
-		"a price too large":      {"", []byte(`{"symbol":"AAPL","price":1e30}`), "out of range"},
-		"an unknown type":        {"text/csv", []byte("a,b"), "text/csv"},
-		"Protobuf said JSON":     {ContentJSON, change(func(*Tick) {}), "JSON"},
-		"no symbol":              {"", change(func(t *Tick) { t.Symbol = "" }), "symbol"},
-		"a symbol with a space":  {"", change(func(t *Tick) { t.Symbol = "AA PL" }), "character"},
-		"a symbol not in UTF-8":  {"", change(func(t *Tick) { t.Symbol = "A\xffPL" }), "character"},
-		"a symbol too long":      {"", change(func(t *Tick) { t.Symbol = strings.Repeat("A", 65) }), "symbol"},
-		"a time in seconds":      {"", change(func(t *Tick) { t.EventTime = -1 }), "event time"},
-		"a time in microseconds": {"", change(func(t *Tick) { t.EventTime *= 1000 }), "event time"},
-		"no price":               {"", change(func(t *Tick) { t.Price = 0 }), "price"},
-		"a negative size":        {"", change(func(t *Tick) { t.Size = -1 }), "size"},
-		"a huge turnover":        {"", change(func(t *Tick) { t.Price, t.Size = math.MaxInt64, maxSize }), "turns over"},
-		"a huge size":            {"", change(func(t *Tick) { t.Size = math.MaxInt64 }), "size"},
+		"nothing":                                {"", nil, "empty"},
+		"text":                                   {"", []byte("hello"), "Protobuf"},
+		"half a JSON object":                     {"", []byte(`{"symbol":"AAPL"`), "JSON"},
+		"JSON without a time":                    {"", []byte(`{"symbol":"AAPL","price":1}`), "event time"},
+		"a price in words":                       {"", []byte(`{"symbol":"AAPL","price":"much"}`), "not a price"},
+		"a price too large":                      {"", []byte(`{"symbol":"AAPL","price":1e30}`), "out of range"},
+		"an unknown type":                        {"text/csv", []byte("a,b"), "text/csv"},
+		"Protobuf said JSON":                     {ContentJSON, change(func(*Tick) {}), "JSON"},
+		"no symbol":                              {"", change(func(t *Tick) { t.Symbol = "" }), "symbol"},
+		"a symbol with a space":                  {"", change(func(t *Tick) { t.Symbol = "AA PL" }), "character"},
+		"a symbol not in UTF-8":                  {"", change(func(t *Tick) { t.Symbol = "A\xffPL" }), "character"},
+		"a symbol too long":                      {"", change(func(t *Tick) { t.Symbol = strings.Repeat("A", 65) }), "symbol"},
+		"a negative time":                        {"", change(func(t *Tick) { t.EventTime = -1 }), "event time"},
+		"a time in seconds":                      {"", change(func(t *Tick) { t.EventTime /= 1000 }), "event time"},
+		"a time in microseconds":                 {"", change(func(t *Tick) { t.EventTime *= 1000 }), "event time"},
+		"received in nanoseconds":                {"", change(func(t *Tick) { t.ReceivedTime *= 1_000_000 }), "received time"},
+		"the smallest integer as price":          {"", change(func(t *Tick) { t.Price, t.Size = math.MinInt64, 0 }), "out of range"},
+		"the smallest integer as previous close": {"", change(func(t *Tick) { t.PreviousClose = math.MinInt64 }), "out of range"},
+		"a negative day volume":                  {"", change(func(t *Tick) { t.DayVolume = -1 }), "day volume"},
+		"a currency not in UTF-8":                {"", change(func(t *Tick) { t.Currency = "\xff" }), "currency"},
+		"an exchange with a line break":          {"", change(func(t *Tick) { t.Exchange = "N\nMS" }), "exchange"},
+		"an exchange too long":                   {"", change(func(t *Tick) { t.Exchange = strings.Repeat("N", 17) }), "exchange"},
+		"a null price":                           {"", []byte(`{"symbol":"AAPL","event_time":1789000000123,"price":null}`), "no price"},
+		"no price":                               {"", change(func(t *Tick) { t.Price = 0 }), "price"},
+		"a negative size":                        {"", change(func(t *Tick) { t.Size = -1 }), "size"},
+		"a huge turnover":                        {"", change(func(t *Tick) { t.Price, t.Size = math.MaxInt64, maxSize }), "turns over"},
+		"a huge size":                            {"", change(func(t *Tick) { t.Size = math.MaxInt64 }), "size"},
 	} {
 		var d Decoder
 		var got Tick
 		err := d.Decode(c.contentType, c.body, &got)
 		if !errors.Is(err, ErrTick) || !strings.Contains(err.Error(), c.reason) {
 			t.Errorf("%s: %v; want ErrTick that says %q", name, err, c.reason)
+		}
+	}
+}
+
+func TestOtherPeoplesWaysOfWritingAContentTypeAreRead(t *testing.T) {
+	tk := apple()
+	protobuf, err := Protobuf.Append(nil, &tk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sparse := []byte(`{"symbol":"AAPL","event_time":1789000000123,"price":"187.44","previous_close":null,"day_volume":null,"currency":null}`)
+	for contentType, body := range map[string][]byte{
+		"application/json; charset=utf-8":                      sparse,
+		"Application/JSON":                                     sparse,
+		"application/protobuf":                                 protobuf,
+		"application/x-protobuf;message=ticktape.tick.v1.Tick": protobuf,
+	} {
+		var d Decoder
+		var got Tick
+		if err := d.Decode(contentType, body, &got); err != nil || got.Price != tk.Price {
+			t.Errorf("%s: %+v, %v", contentType, got, err)
 		}
 	}
 }
