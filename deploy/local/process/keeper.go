@@ -237,15 +237,15 @@ func (k *Keeper) Status() Status {
 	return s
 }
 
-// End gives the last lines as one text, each indented, without a line end after
-// the last. It is empty where the log is nil.
+// End gives the last lines as one text, each indented and no longer than fits
+// its purpose, without a line end after the last. It is empty where the log is nil.
 func (l *Log) End() string {
 	if l == nil {
 		return ""
 	}
 	var b strings.Builder
 	for _, line := range l.Tail(endOfLog) {
-		b.WriteString("    " + line.Text + "\n")
+		fmt.Fprintf(&b, "    %.240s\n", line.Text)
 	}
 	return strings.TrimRight(b.String(), "\n")
 }

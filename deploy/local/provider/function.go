@@ -122,7 +122,7 @@ func (f *function) scale(ctx context.Context, n int) error {
 	defer cancel()
 	for _, r := range added {
 		if first := r.keeper.Await(ctx); first != nil && err == nil {
-			err = fmt.Errorf("function %s: %w", f.deployment.Service, first)
+			err = first
 		}
 	}
 	if err != nil && len(added) > 0 {
@@ -291,7 +291,7 @@ func (f *function) plan(context.Context) (process.Plan, error) {
 	}
 	return process.Plan{
 		Spec: process.Spec{
-			Name: f.deployment.Service, Path: f.command[0], Args: f.command[1:], Env: f.env(port), Dir: f.provider.cfg.WorkDir, Log: f.log,
+			Name: "function " + f.deployment.Service, Path: f.command[0], Args: f.command[1:], Env: f.env(port), Dir: f.provider.cfg.WorkDir, Log: f.log,
 			StopTimeout: 20 * time.Second,
 		},
 		Port:         port,

@@ -98,6 +98,8 @@ func (c *Config) need() int64 {
 	return n
 }
 
+const lessMemory = "close other programs, or give the servers less, as in KAFKA_HEAP=256m CASSANDRA_HEAP=512m make run"
+
 // checkMemory is an error where the machine has clearly too little, and a
 // warning where it is tight.
 func (c *Config) checkMemory() (warning string, err error) {
@@ -105,13 +107,12 @@ func (c *Config) checkMemory() (warning string, err error) {
 	if free == 0 {
 		return "", nil
 	}
-	const advice = "close other programs, or give the servers less, as in KAFKA_HEAP=256m CASSANDRA_HEAP=512m make run"
 	have := fmt.Sprintf("memory is short: %.1f GiB are free and %.1f GiB may be needed", float64(free)/gib, float64(c.need())/gib)
 	switch {
 	case free < c.need()/2:
-		return "", fmt.Errorf("%s: %s", have, advice)
+		return "", fmt.Errorf("%s: %s", have, lessMemory)
 	case free < c.need():
-		return have + ": if a part dies, " + advice, nil
+		return have + ": if a part dies, " + lessMemory, nil
 	}
 	return "", nil
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -42,6 +43,8 @@ type runtime struct {
 	build   *builder
 	watch   process.Watcher
 	changed chan struct{} // one is waiting: state.json is to be written
+	// oomKills is how often the kernel had killed a process for want of memory when we last looked.
+	oomKills atomic.Int64
 
 	mu       sync.Mutex
 	state    State
@@ -96,6 +99,7 @@ func Run(ctx context.Context, cfg Config, say *Progress) error {
 	}
 
 	r := &runtime{cfg: cfg, say: say, changed: make(chan struct{}, 1)}
+	r.oomKills.Store(stat("/proc/vmstat", "oom_kill"))
 	r.watch = process.Watcher{Changed: r.noteChange, Died: r.noteDeath}
 	r.state = State{
 		PID: os.Getpid(), Birth: process.Birth(os.Getpid()), Started: time.Now(),
@@ -566,7 +570,7 @@ func (r *runtime) awaitTick(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if ticks, err := r.dashboardTicks(ctx); err == nil && ticks > 0 {
+		if r.tickArrived(ctx) {
 			break
 		}
 		select {
@@ -583,23 +587,28 @@ func (r *runtime) awaitTick(ctx context.Context) error {
 	return nil
 }
 
-func (r *runtime) dashboardTicks(ctx context.Context) (int64, error) {
+// tickArrived asks the dashboard. Where a real market is closed nothing new
+// comes, and what came before the last stop is all there is to see.
+func (r *runtime) tickArrived(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.state.Dashboard+"/api/status", nil)
 	if err != nil {
-		return 0, err
+		return false
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, err
+		return false
 	}
 	defer resp.Body.Close()
 	var status struct {
-		Ticks int64 `json:"ticks"`
+		Ticks     int64 `json:"ticks"`
+		LiveTicks int64 `json:"live_ticks"`
 	}
-	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&status)
-	return status.Ticks, err
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&status); err != nil {
+		return false
+	}
+	return status.LiveTicks > 0 || status.Ticks > 0 && !r.state.Simulated
 }
 
 func (r *runtime) welcome() {
@@ -626,11 +635,10 @@ func (r *runtime) welcome() {
 }
 
 func (r *runtime) noteDeath(d process.Death) {
-	hint := ""
-	if strings.Contains(d.Ending, "signal: killed") {
-		hint = ", which the kernel does when memory runs out (dmesg tells)"
+	text := fmt.Sprintf("%s died (%s) and is started again in %s", d.Name, d.Ending, d.Wait)
+	if n := stat("/proc/vmstat", "oom_kill"); n > r.oomKills.Swap(n) {
+		text = fmt.Sprintf("the kernel killed %s because memory ran out: %s. It is started again in %s", d.Name, lessMemory, d.Wait)
 	}
-	text := fmt.Sprintf("%s died (%s%s) and is started again in %s", d.Name, d.Ending, hint, d.Wait)
 	if d.Log != "" {
 		text += "; the end of its log:\n" + d.Log
 	}
