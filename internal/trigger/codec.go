@@ -130,6 +130,8 @@ func decodeRecord(r *Record, body []byte) error {
 	return nil
 }
 
+const contentTypeKey = "content-type"
+
 func decodeHeader(body []byte) (h Header, err error) {
 	for len(body) > 0 {
 		num, _, bytes, size := field(body)
@@ -139,7 +141,10 @@ func decodeHeader(body []byte) (h Header, err error) {
 		body = body[size:]
 		switch num {
 		case 1:
-			h.Key = string(bytes)
+			// The header that every tick has must not cost an allocation.
+			if h.Key = contentTypeKey; string(bytes) != contentTypeKey {
+				h.Key = string(bytes)
+			}
 		case 2:
 			h.Value = bytes
 		}
