@@ -23,6 +23,7 @@ import (
 	"github.com/openfaas/faas-provider/auth"
 	"github.com/openfaas/faas-provider/types"
 	"github.com/openfaas/go-sdk/stack"
+	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
 
 	"ticktape/deploy/local/process"
@@ -282,7 +283,35 @@ func (r *runtime) ensureTopics(ctx context.Context) error {
 	cfg.Brokers = strings.Split(r.cfg.brokers(), ",")
 	client := bus.New(cfg)
 	defer client.Close()
-	return client.EnsureTopics(ctx, bus.StandardTopics(cfg)...)
+	if err := client.EnsureTopics(ctx, bus.StandardTopics(cfg)...); err != nil || !r.cfg.ownKafka() {
+		return err
+	}
+	return syncTopics(ctx, cfg, cfg.TicksTopic, cfg.DeadTopic)
+}
+
+// syncTopics has Kafka write these topics to the disk before it acknowledges. A
+// cluster keeps a record through a power cut on its other machines; here the
+// last records would be lost, their offsets given to others, and those taken for
+// what has been counted already.
+func syncTopics(ctx context.Context, cfg bus.Config, topics ...string) error {
+	client := &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Timeout: 10 * time.Second}
+	req := &kafka.IncrementalAlterConfigsRequest{}
+	for _, topic := range topics {
+		req.Resources = append(req.Resources, kafka.IncrementalAlterConfigsRequestResource{
+			ResourceType: kafka.ResourceTypeTopic, ResourceName: topic,
+			Configs: []kafka.IncrementalAlterConfigsRequestConfig{{Name: "flush.messages", Value: "1", ConfigOperation: kafka.ConfigOperationSet}},
+		})
+	}
+	resp, err := client.IncrementalAlterConfigs(ctx, req)
+	if err != nil {
+		return fmt.Errorf("have Kafka sync its topics: %w", err)
+	}
+	for _, r := range resp.Resources {
+		if r.Error != nil {
+			return fmt.Errorf("have Kafka sync topic %s: %w", r.ResourceName, r.Error)
+		}
+	}
+	return nil
 }
 
 func (r *runtime) startCassandra(ctx context.Context) error {

@@ -135,7 +135,8 @@ socket.request.max.bytes=104857600
 log.segment.bytes=268435456
 log.cleaner.dedupe.buffer.size=33554432
 log.cleaner.threads=1
-# What is acknowledged is in the page cache, which a kill -9 leaves whole. This bounds what a power cut takes.
+# What is acknowledged is in the page cache, which a kill -9 leaves whole. This
+# bounds what a power cut takes; topics that may lose nothing set flush.messages=1.
 log.flush.interval.ms=1000
 log.flush.scheduler.interval.ms=500
 `, host, o.Port, o.PeerPort, filepath.Join(o.Dir, "data"))
