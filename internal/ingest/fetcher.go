@@ -58,7 +58,7 @@ type feed struct {
 func NewFetcher(symbols []string, quotes Quoter, ticks Publisher, memory Memory, encoding tick.Encoding) *Fetcher {
 	f := &Fetcher{quotes: quotes, ticks: ticks, memory: memory, encoding: encoding, turn: make(chan struct{}, 1)}
 	for _, s := range symbols {
-		probe := tick.Tick{Symbol: s, EventTime: 1, Price: 1}
+		probe := tick.Tick{Symbol: s, EventTime: time.Now().UnixMilli(), Price: tick.Unit}
 		if err := probe.Validate(); err != nil {
 			f.bad = append(f.bad, yahoo.SymbolError{Symbol: s, Reason: err.Error()})
 			continue
