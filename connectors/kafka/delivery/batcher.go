@@ -32,6 +32,9 @@ type batch struct {
 	// since is when its first record came.
 	since time.Time
 	full  bool
+	// dead is how many of its records went to the dead-letter topic, and why the first did.
+	dead int
+	why  string
 }
 
 func newBatcher(maxRecords, maxBytes int, maxWait time.Duration, start int64, encoder func() *trigger.Encoder) *batcher {
@@ -155,7 +158,7 @@ func (b *batcher) take(ctx context.Context, done int64) *batch {
 // put gives back the batch that take gave.
 func (b *batcher) put(done *batch) {
 	done.Reset()
-	done.full, done.next = false, 0
+	*done = batch{Encoder: done.Encoder}
 	b.mu.Lock()
 	b.spare = done
 	b.mu.Unlock()

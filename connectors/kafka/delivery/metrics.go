@@ -30,7 +30,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		functions:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kafka_connector_functions", Help: "Functions with a topic; state is triggered, or rejected where annotations are wrong."}, []string{"state"}),
 		lag:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kafka_connector_lag_records", Help: "Records of a partition that the function has not done."}, partition),
-		stopped:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kafka_connector_stopped_partitions", Help: "1 where nothing more of a partition is delivered; the log says why."}, partition),
+		stopped:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kafka_connector_stopped_partitions", Help: "1 where nothing more of a partition is read; the log says why."}, partition),
 		outOfRange:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kafka_connector_out_of_range_total", Help: "Partitions found to go on at an offset that the log does not have."}, partition),
 		calls:       prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kafka_connector_call_seconds", Help: "How long calls took, by the answer's status.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12)}, []string{"function", "code"}),
 		records:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kafka_connector_batch_records", Help: "Records a call.", Buckets: prometheus.ExponentialBuckets(1, 4, 9)}, []string{"function"}),
@@ -76,10 +76,17 @@ func (m *partitionMetrics) called(code string, took time.Duration, records, byte
 	m.bytes.Observe(float64(bytes))
 }
 
-func (m *partitionMetrics) stopped() { m.all.stopped.With(m.labels).Set(1) }
+// stopped says whether nothing more of the partition is delivered.
+func (m *partitionMetrics) stopped(yes bool) {
+	v := 0.0
+	if yes {
+		v = 1
+	}
+	m.all.stopped.With(m.labels).Set(v)
+}
 
 func (m *partitionMetrics) outOfRange() {
-	m.stopped()
+	m.stopped(true)
 	m.all.outOfRange.With(m.labels).Inc()
 }
 

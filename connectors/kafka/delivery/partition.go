@@ -3,8 +3,10 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -74,40 +76,44 @@ func (p *partition) read(ctx context.Context) {
 	cursor := p.bus.Cursor(p.at.Topic, p.at.Info, p.at.Partition, p.at.Offset)
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = 50*time.Millisecond, 5*time.Second
-	known := false
+	known, failing := false, false
 	for ctx.Err() == nil {
 		chunk, err := cursor.Fetch(ctx, idleWait, int(p.cfg.FetchBytes))
-		if err != nil {
-			if !p.mayRetry(ctx, err, cursor.Next()) {
-				return
+		if err == nil {
+			if !known {
+				known, p.end = true, chunk.End
+				close(p.endKnown)
 			}
-			wait := retry.NextBackOff()
-			if ctx.Err() == nil {
-				p.log.Warn("can't fetch, trying again", "error", err, "wait", wait)
+			err = p.batcher.fill(ctx, chunk, cursor)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			if failing {
+				p.log.Info("the partition can be read again")
+				p.m.stopped(false)
 			}
-			sleep(ctx, wait)
+			failing = false
+			retry.Reset()
 			continue
-		}
-		retry.Reset()
-		if !known {
-			known, p.end = true, chunk.End
-			close(p.endKnown)
-		}
-		if err := p.batcher.fill(ctx, chunk, cursor); err != nil && ctx.Err() == nil {
-			p.m.stopped()
-			p.log.Error("partition stopped: its log can't be read. Nothing after this offset is delivered until the connector is restarted", "offset", cursor.Next(), "error", err)
+		case !p.mayRetry(err, cursor.Next()):
 			return
 		}
+		if !failing { // once, not for each time
+			p.log.Error("can't read the partition, trying again", "offset", cursor.Next(), "error", err)
+			p.m.stopped(true)
+		}
+		failing = true
+		sleep(ctx, retry.NextBackOff())
 	}
 }
 
 // mayRetry sorts out the errors of a fetch that trying again does not mend.
-func (p *partition) mayRetry(ctx context.Context, err error, offset int64) bool {
+func (p *partition) mayRetry(err error, offset int64) bool {
 	switch {
-	case ctx.Err() != nil:
-		return false
 	case errors.Is(err, bus.ErrNoTopic):
-		p.gen.End(errors.Join(bus.ErrChanged, err))
+		p.gen.End(fmt.Errorf("%w: %w", bus.ErrChanged, err))
 		return false
 	case errors.Is(err, bus.ErrOutOfRange):
 		p.m.outOfRange()
@@ -140,11 +146,14 @@ func (p *partition) call(ctx context.Context) {
 			return
 		}
 		err := p.deliver(ctx, b)
+		if b.dead > 0 { // once for a batch, however many calls it took
+			p.log.Warn("records are in the dead-letter topic", "dead-letter-topic", p.dead, "records", b.dead, "of", b.Len(), "first reason", b.why)
+		}
 		next := b.next
 		p.batcher.put(b)
 		if err != nil {
 			if ctx.Err() == nil {
-				p.m.stopped()
+				p.m.stopped(true)
 				p.log.Error("partition stopped: a record that was encoded can't be read back, which is a bug", "error", err)
 			}
 			return
@@ -191,7 +200,9 @@ func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
 			if j-i == 1 {
 				return p.settle(ctx, b, i, j, func(int64) (string, bool) { return v.reason, true })
 			}
-			p.log.Warn("batch refused, halving it to find the record that is at fault", "offset", b.Offset(i), "records", j-i, "answer", v.reason)
+			if j-i == b.Len() { // once for a batch
+				p.log.Warn("batch refused, halving it to find the records that are at fault", "offset", b.Offset(i), "records", j-i, "answer", v.reason)
+			}
 			mid := i + (j-i)/2
 			if err := p.work(ctx, b, i, mid); err != nil {
 				return err
@@ -208,7 +219,7 @@ func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
 			wait = v.after
 		}
 		if v.kind == misdirected {
-			p.log.Error("function can't be called; its records wait. 401 and 403: see that connector and function have the same secret trigger-token; 404: see that the function is there", "function", p.sub.Function.String(), "answer", v.reason, "attempt", attempt, "wait", wait)
+			p.log.Error("function can't be called; its records wait. 401 and 403: see that connector and function have the same secret trigger-token; 404: see that the function is there", "answer", v.reason, "attempt", attempt, "wait", wait)
 		} else {
 			p.log.Warn("call failed, trying again", "offset", b.Offset(i), "records", j-i, "answer", v.reason, "attempt", attempt, "wait", wait)
 		}
@@ -274,21 +285,24 @@ func (p *partition) settle(ctx context.Context, b *batch, i, j int, failed func(
 		letters = append(letters, p.letter(&r, reason))
 	}
 	if len(letters) > 0 {
-		p.log.Warn("records go to the dead-letter topic", "function", p.sub.Function.String(), "dead-letter-topic", p.dead, "records", len(letters), "first offset", string(header(letters[0], deadOffset)), "reason", string(header(letters[0], deadReason)))
 		if err := p.deadLetters.publish(ctx, p.dead, letters, p.log); err != nil {
 			return err
 		}
 		p.m.deadLetters.Add(float64(len(letters)))
+		if b.dead += len(letters); b.why == "" {
+			b.why = header(letters[0], deadReason)
+		}
 	}
 	p.finish(b.Offset(j-1) + 1)
 	return nil
 }
 
-func header(m kafka.Message, key string) []byte {
-	for _, h := range m.Headers {
+// header is the value of the last header with the key: ours come last.
+func header(m kafka.Message, key string) string {
+	for _, h := range slices.Backward(m.Headers) {
 		if h.Key == key {
-			return h.Value
+			return string(h.Value)
 		}
 	}
-	return nil
+	return ""
 }
