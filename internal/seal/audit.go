@@ -47,17 +47,31 @@ func (r *run) readLive(ctx context.Context, start int64) ([]*audit, error) {
 			return nil, err
 		}
 		if incarnation, partition := log>>16, int(log&0xffff); incarnation == r.gate.incarnation {
-			a.below = max(a.below, r.gate.position(r.cfg.ProcessGroup, partition))
-			if r.gate.position(r.cfg.PersistGroup, partition) < a.below {
-				if err := r.gate.refresh(ctx, r.cfg.PersistGroup); err != nil {
-					return nil, err
-				}
-				a.postponed = r.gate.position(r.cfg.PersistGroup, partition) < a.below
+			if err := a.limit(ctx, partition); err != nil {
+				return nil, err
 			}
 		}
 		audits[i] = a
 	}
 	return audits, nil
+}
+
+// limit finds out up to where records can be compared.
+func (a *audit) limit(ctx context.Context, partition int) error {
+	gate := a.r.gate
+	a.below = max(a.below, gate.position(a.r.cfg.ProcessGroup, partition))
+	if gate.position(a.r.cfg.PersistGroup, partition) >= a.below {
+		return nil
+	}
+	if err := gate.refresh(ctx, a.r.cfg.PersistGroup); err != nil {
+		return err
+	}
+	// A fence that two owners of the partition have both moved may stand behind the
+	// log's end. Nothing more can have been counted than the log has.
+	end, err := gate.end(ctx, partition)
+	a.below = min(a.below, end)
+	a.postponed = gate.position(a.r.cfg.PersistGroup, partition) < a.below
+	return err
 }
 
 // compare finds out whether a symbol's live state is right. It is called for

@@ -430,6 +430,13 @@ func (g *gate) position(group string, partition int) int64 {
 	return max(g.committed[group][partition], g.first[partition])
 }
 
+// end is a partition's end.
+func (g *gate) end(ctx context.Context, partition int) (int64, error) {
+	// No record is as late as that.
+	ends, err := g.log.OffsetsAfter(ctx, g.cfg.Topic, g.now().Add(365*24*time.Hour))
+	return ends[partition], err
+}
+
 // passed tells whether the groups have done all records whose log time is not
 // after the time at, in milliseconds since the Unix epoch.
 func (g *gate) passed(ctx context.Context, at int64, groups ...string) (bool, error) {

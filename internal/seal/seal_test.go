@@ -34,8 +34,9 @@ func TestSealing(t *testing.T) {
 		{"redelivery in other batches makes the same candles", redelivery},
 		{"a trade that was published again counts once, also in another log", repeats},
 		{"a seal that dies between any two writes leaves nothing wrong", dies},
-		{"the audit finds and corrects a counter that is wrong", audit1},
+		{"the audit finds and corrects a counter that is wrong", auditCounters},
 		{"the audit compares records with records", auditLikeWithLike},
+		{"the audit adds what a fence that is too far ahead kept out", auditFence},
 		{"one seals at a time", alone},
 		{"the candle of a day is of the exchange's day", days},
 		{"counters go when nobody will count in them again", sweep},
@@ -284,7 +285,7 @@ func dies(t *testing.T, s *store.Store, at time.Time) {
 	}
 }
 
-func audit1(t *testing.T, s *store.Store, at time.Time) {
+func auditCounters(t *testing.T, s *store.Store, at time.Time) {
 	w := newWorld(t, s, 2, at.Add(2*minute))
 	w.publish(0, at, trade("AUD", at, 100, 1, 1), trade("OTHER", at, 7, 7, 1), trade("AUD", at.Add(time.Second), -300, 1_000_000, 2))
 	w.publish(1, at, trade("FINE", at, 100, 1, 1))
@@ -365,6 +366,37 @@ func auditLikeWithLike(t *testing.T, s *store.Store, at time.Time) {
 		t.Errorf("a record that process leaves alone: %+v, want no difference", r)
 	}
 	w.checkCandles(store.Minute, w.now)
+	w.checkNothingIsLeft()
+}
+
+func auditFence(t *testing.T, s *store.Store, at time.Time) {
+	w := newWorld(t, s, 1, at.Add(2*minute))
+	w.publish(0, at, trade("FENCE", at, 100, 1, 1))
+	w.catchUp("process", "persist")
+	incarnation, err := s.Incarnation(t.Context(), w.topic, w.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	win := store.Window{Start: at.UnixMilli(), Log: store.Log(incarnation, 0)}
+	// Two owners have counted the same batch.
+	if err := s.Count(t.Context(), win, 0, 100, nil); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.seal(); r.Differences != 0 || r.Audited != 1 {
+		t.Errorf("before it kept anything out: %+v", r)
+	}
+	w.publish(0, w.now, trade("FENCE", at, 90, 5, 2))
+	w.catchUp("process", "persist")
+	if r := w.seal(); r.Differences != 1 {
+		t.Errorf("after that: %+v, want 1 difference", r)
+	}
+	if r := w.seal(); r.Differences != 0 || r.Audited != 1 {
+		t.Errorf("after the correction: %+v, want none", r)
+	}
+	_, got, err := s.ReadWindow(t.Context(), win, nil)
+	if err != nil || len(got) != 1 || got[0].Count != 2 || got[0].Volume != 6 {
+		t.Errorf("the window is %+v, error %v", got, err)
+	}
 	w.checkNothingIsLeft()
 }
 

@@ -29,7 +29,7 @@ const (
 	// markShards and their hours spread the marks, so that none of their
 	// partitions gathers more tombstones than a node reads gladly, even when months
 	// are sealed in one go.
-	markShards = 64
+	markShards = 16
 	markHour   = 3_600_000
 	// marksRead is how many marks of a shard are read at a time.
 	marksRead = 1_000
