@@ -15,7 +15,6 @@ import (
 	"ticktape/deploy/local/servers"
 	"ticktape/internal/bus"
 	"ticktape/internal/testbed"
-	"ticktape/internal/window"
 	"ticktape/internal/window/windowpb"
 )
 
@@ -269,8 +268,15 @@ func TestAnOffsetThatRetentionHasTakenIsNoEnd(t *testing.T) {
 	publish(m.Past(5*time.Minute, 2))
 	f := follow(t, brokers, topic, nil)
 	f.agrees(t, m)
-	tl := &tail{cfg: Config{Client: bus.New(bus.Config{Brokers: brokers}), Topic: topic, Lookback: time.Hour, MaxRecords: 100, Report: func(State) {}, Apply: func([]*windowpb.Update) {}},
-		partitions: map[int]*partition{0: {next: 1 << 40}}}
+	client := bus.New(bus.Config{Brokers: brokers})
+	defer client.Close()
+	tl := &tail{
+		cfg: Config{
+			Client: client, Topic: topic, Lookback: time.Hour, MaxRecords: 100,
+			Report: func(State) {}, Apply: func([]*windowpb.Update) {},
+		},
+		partitions: map[int]*partition{0: {next: 1 << 40}},
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- tl.read(ctx, 0) }()
@@ -339,11 +345,4 @@ func TestAWrongAddressIsSaidInOneSentence(t *testing.T) {
 	f.await(t, "the address is named", func(s State) bool {
 		return !s.Connected && !s.CaughtUp && strings.Contains(s.Problem, addr) && !strings.Contains(s.Problem, "\n")
 	})
-}
-
-func TestWindowsStartWhereTheMarketsDo(t *testing.T) {
-	u := feedtest.New(1, feedtest.Symbols).Step(1)[0]
-	if u.Start != window.Start(u.Latest.EventTime) {
-		t.Error("the test's market is wrong")
-	}
 }

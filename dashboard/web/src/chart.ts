@@ -197,18 +197,15 @@ export class ChartView {
     });
   }
 
-  /** Draws all candles, keeps the range that is looked at where stay is true, and returns how many there are. */
+  /** Draws all candles, from the same place looked at where stay is true, and returns how many there are. */
   private drawAll(stay: boolean): number {
     const all = this.candles?.all() ?? [];
-    const scale = this.chart.timeScale();
-    const range = stay && this.drawn > 0 ? scale.getVisibleRange() : null;
     this.candleSeries.setData(all.map((c) => bar(c)));
     this.volumeSeries.setData(all.map((c) => this.volume(c)));
-    const live = scale.scrollPosition() > -2;
-    if (range && !live) scale.setVisibleRange(range);
-    else if (!stay) {
+    // The library keeps the distance to the newest candle by itself.
+    if (!stay) {
       const shown = Math.min(usualCandles, Math.floor(this.container.clientWidth / 7));
-      scale.setVisibleLogicalRange({ from: all.length - shown, to: all.length + 4 });
+      this.chart.timeScale().setVisibleLogicalRange({ from: all.length - shown, to: all.length + 4 });
     }
     this.drawn = all.at(-1)?.start ?? 0;
     this.tellLegend();
