@@ -23,7 +23,7 @@ import (
 // world is a topic in memory whose records go through the real process and
 // persist into a real Cassandra, at times and in batches that a test chooses.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	store *store.Store
 	cfg   Config
 	now   time.Time
@@ -52,7 +52,7 @@ type quiet struct{}
 
 func (quiet) Publish(context.Context, []kafka.Message) error { return nil }
 
-func newWorld(t *testing.T, s *store.Store, partitions int, now time.Time) *world {
+func newWorld(t testing.TB, s *store.Store, partitions int, now time.Time) *world {
 	w := &world{
 		t: t, store: s, now: now, topic: "ticks",
 		cfg: Config{
