@@ -37,21 +37,33 @@ func Decode(b *Batch, contentType string, body []byte) error {
 	default:
 		return fmt.Errorf("%w: content type %.60q is neither application/x-protobuf nor application/json", ErrBatch, contentType)
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// check holds that offsets grow and that there can be such a partition, on which
+// functions rely.
+func (b *Batch) check() error {
+	if b.Partition < 0 {
+		return fmt.Errorf("%w: there is no partition %d", ErrBatch, b.Partition)
 	}
-	for i := 1; i < len(b.Records); i++ {
-		if b.Records[i].Offset <= b.Records[i-1].Offset {
-			return fmt.Errorf("%w: offset %d comes after %d", ErrBatch, b.Records[i].Offset, b.Records[i-1].Offset)
+	last := int64(-1)
+	for i := range b.Records {
+		offset := b.Records[i].Offset
+		if offset <= last {
+			if i == 0 {
+				return fmt.Errorf("%w: there is no offset %d", ErrBatch, offset)
+			}
+			return fmt.Errorf("%w: offset %d comes after %d", ErrBatch, offset, last)
 		}
+		last = offset
 	}
 	return nil
 }
 
-// field reads the next field of a message: a number, or bytes. Fields of other
-// kinds come out with the number 0, to be passed over. size is below 0 where
-// there is none.
-func field(b []byte) (num protowire.Number, n uint64, bytes []byte, size int) {
+// field reads the next field of a message: its tag, that is its number and
+// kind, and its value, a number or bytes. size is below 0 where there is none.
+// A field whose tag is not expected is passed over, as Protobuf has it.
+func field(b []byte) (tag uint64, n uint64, bytes []byte, size int) {
 	num, typ, size := protowire.ConsumeTag(b)
 	if size < 0 {
 		return 0, 0, nil, size
@@ -64,92 +76,92 @@ func field(b []byte) (num protowire.Number, n uint64, bytes []byte, size int) {
 		bytes, more = protowire.ConsumeBytes(b[size:])
 	default:
 		more = protowire.ConsumeFieldValue(num, typ, b[size:])
-		num = 0
 	}
 	if more < 0 {
 		return 0, 0, nil, more
 	}
-	return num, n, bytes, size + more
+	return protowire.EncodeTag(num, typ), n, bytes, size + more
 }
 
 func decodeProtobuf(b *Batch, body []byte) error {
 	*b = Batch{Records: b.Records[:0]}
 	for len(body) > 0 {
-		num, n, bytes, size := field(body)
+		tag, n, bytes, size := field(body)
 		if size < 0 {
 			return fmt.Errorf("%w: %w", ErrBatch, protowire.ParseError(size))
 		}
 		body = body[size:]
-		switch num {
-		case 1:
+		switch tag {
+		case tag1B:
 			b.Topic = string(bytes)
-		case 2:
+		case tag2B:
 			if len(bytes) != len(b.TopicID) {
 				return fmt.Errorf("%w: topic id has %d bytes, not %d", ErrBatch, len(bytes), len(b.TopicID))
 			}
 			copy(b.TopicID[:], bytes)
-		case 3:
+		case tag3V:
 			b.Partition = int(int32(n))
-		case 4:
+		case tag4V:
 			b.Resumed = n != 0
-		case 5:
+		case tag5B:
 			b.Records = slices.Grow(b.Records, 1)[:len(b.Records)+1]
 			if err := decodeRecord(&b.Records[len(b.Records)-1], bytes); err != nil {
 				return fmt.Errorf("%w: %w", ErrBatch, err)
 			}
 		}
 	}
-	return nil
+	return b.check()
 }
 
 func decodeRecord(r *Record, body []byte) error {
 	*r = Record{Headers: r.Headers[:0]}
 	for len(body) > 0 {
-		num, n, bytes, size := field(body)
+		tag, n, bytes, size := field(body)
 		if size < 0 {
 			return protowire.ParseError(size)
 		}
 		body = body[size:]
-		switch num {
-		case 1:
+		switch tag {
+		case tag1V:
 			r.Offset = int64(n)
-		case 2:
+		case tag2V:
 			r.Timestamp = int64(n)
-		case 3:
+		case tag3B:
 			r.Key = bytes
-		case 4:
+		case tag4B:
 			r.Value = bytes
-		case 5:
-			h, err := decodeHeader(bytes)
-			if err != nil {
+		case tag5B:
+			r.Headers = slices.Grow(r.Headers, 1)[:len(r.Headers)+1]
+			if err := decodeHeader(&r.Headers[len(r.Headers)-1], bytes); err != nil {
 				return err
 			}
-			r.Headers = append(r.Headers, h)
 		}
 	}
 	return nil
 }
 
-const contentTypeKey = "content-type"
-
-func decodeHeader(body []byte) (h Header, err error) {
+// decodeHeader reads a header into h. The key that h had before is kept where it
+// is the same, which it mostly is, so that a header costs no allocation.
+func decodeHeader(h *Header, body []byte) error {
+	key := ""
+	h.Value = nil
 	for len(body) > 0 {
-		num, _, bytes, size := field(body)
+		tag, _, bytes, size := field(body)
 		if size < 0 {
-			return h, protowire.ParseError(size)
+			return protowire.ParseError(size)
 		}
 		body = body[size:]
-		switch num {
-		case 1:
-			// The header that every tick has must not cost an allocation.
-			if h.Key = contentTypeKey; string(bytes) != contentTypeKey {
-				h.Key = string(bytes)
+		switch tag {
+		case tag1B:
+			if key = h.Key; key != string(bytes) {
+				key = string(bytes)
 			}
-		case 2:
+		case tag2B:
 			h.Value = bytes
 		}
 	}
-	return h, nil
+	h.Key = key
+	return nil
 }
 
 // event is AWS's KafkaEvent with what a batch has besides.
@@ -180,7 +192,7 @@ func decodeJSON(b *Batch, body []byte) error {
 }
 
 // DecodeEvent reads AWS's KafkaEvent, which may have records of several
-// partitions, into a batch a partition. TopicID and Resumed are what the
+// partitions, into a batch a partition, in no particular order. TopicID and Resumed are what the
 // connector for Kafka adds; AWS itself sends neither.
 func DecodeEvent(body []byte) ([]Batch, error) {
 	var e event
@@ -210,6 +222,9 @@ func DecodeEvent(body []byte) ([]Batch, error) {
 				return nil, fmt.Errorf("%w: record %d of %.100q is of %.100q, partition %d", ErrBatch, i, name, records[i].Topic, records[i].Partition)
 			}
 			b.Records = append(b.Records, r)
+		}
+		if err := b.check(); err != nil {
+			return nil, fmt.Errorf("%.100q: %w", name, err)
 		}
 		batches = append(batches, b)
 	}

@@ -45,11 +45,11 @@ func Serve(req handler.Request, do func(context.Context, *Batch) (Failures, erro
 		return answer(http.StatusOK, map[string]int{"records": len(b.Records)})
 	}
 	list := failures.header()
-	if len(list) > maxFailuresHeader {
-		// The connector halves the batch, so that the list becomes shorter.
-		return Problem(http.StatusUnprocessableEntity, fmt.Sprintf("too many of the batch's %d records failed to list them in a header", len(b.Records)))
-	}
 	res := answer(http.StatusOK, failuresBody{failures})
+	if len(list) > maxFailuresHeader || len(res.Body) > maxFailuresBody {
+		// The connector halves the batch, so that list and reasons become shorter.
+		return Problem(http.StatusUnprocessableEntity, fmt.Sprintf("too many of the batch's %d records failed to list them in one answer", len(b.Records)))
+	}
 	res.Header.Set(HeaderFailures, list)
 	return res
 }

@@ -127,8 +127,13 @@ func Authorised(header http.Header) error {
 	return nil
 }
 
-// maxFailuresHeader keeps the header below what proxies let through.
-const maxFailuresHeader = 7 << 10
+const (
+	// maxFailuresHeader keeps the header below what proxies let through.
+	maxFailuresHeader = 7 << 10
+	// maxFailuresBody keeps the reasons below the megabyte of an answer that the
+	// connector reads: those behind it would be lost.
+	maxFailuresBody = 512 << 10
+)
 
 // header writes the offsets, which are in ascending order, as numbers and ranges.
 func (f Failures) header() string {

@@ -165,6 +165,9 @@ func TestWhatIsNoBatchIsRefused(t *testing.T) {
 		{"half of a batch", trigger.TypeProtobuf, string(good[:len(good)-1]), "unexpected EOF"},
 		{"a topic id that is none", trigger.TypeProtobuf, "\x12\x01a", "topic id has 1 bytes"},
 		{"offsets that go back", trigger.TypeProtobuf, string(twice), "offset 0 comes after 1"},
+		{"an offset below 0", trigger.TypeProtobuf, "\x2a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "no offset -1"},
+		{"a partition below 0", trigger.TypeProtobuf, "\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "no partition -1"},
+		{"JSON with offsets that go back", trigger.TypeJSON, `{"records":{"t-0":[{"topic":"t","offset":5},{"topic":"t","offset":5}]}}`, "offset 5 comes after 5"},
 		{"JSON that ends early", trigger.TypeJSON, "{", "unexpected end"},
 		{"no records", trigger.TypeJSON, "{}", "0 partitions"},
 		{"a topicId that is none", trigger.TypeJSON, `{"topicId":"x","records":{}}`, "topicId"},
@@ -178,6 +181,38 @@ func TestWhatIsNoBatchIsRefused(t *testing.T) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+func TestAFieldOfAnotherKindIsPassedOver(t *testing.T) {
+	// Field 5 as a number is no record, field 2 as a number no topic id.
+	body := append([]byte("\x28\x07\x10\x07"), join(encode(trigger.Protobuf, records[:1]).Body(0, 1, false))...)
+	var b trigger.Batch
+	if err := trigger.Decode(&b, trigger.TypeProtobuf, body); err != nil || len(b.Records) != 1 || b.TopicID != topicID() {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+func TestDecodingABatchAgainAllocatesNothingPerRecord(t *testing.T) {
+	rs := ticks(1000)
+	for i := range rs {
+		rs[i].Headers = []trigger.Header{{Key: "content-type", Value: []byte("application/x-protobuf")}}
+	}
+	body := join(encode(trigger.Protobuf, rs).Body(0, len(rs), false))
+	var b trigger.Batch
+	if n := testing.AllocsPerRun(10, func() {
+		if err := trigger.Decode(&b, trigger.TypeProtobuf, body); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 20 {
+		t.Errorf("%v allocations for a batch of 1000 records", n)
+	}
+	other := []trigger.Record{{Headers: []trigger.Header{{Key: "x"}, {Key: "content-type", Value: []byte("y")}}}}
+	if err := trigger.Decode(&b, trigger.TypeProtobuf, join(encode(trigger.Protobuf, other).Body(0, 1, false))); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(other[0].Headers, b.Records[0].Headers); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -320,16 +355,21 @@ func TestServeLetsNobodyInWithoutTheToken(t *testing.T) {
 	}
 }
 
-func TestFailuresThatMakeTheHeaderTooLongAskForASmallerBatch(t *testing.T) {
+func TestFailuresThatMakeAnAnswerTooLongAskForASmallerBatch(t *testing.T) {
 	secret(t, "t0ken")
-	var failures trigger.Failures
-	for i := range int64(3000) {
-		failures = append(failures, trigger.Failure{Offset: 1_000_000 + 2*i})
-	}
 	body := join(encode(trigger.Protobuf, records).Body(0, 4, false))
-	res := trigger.Serve(request("t0ken", body), func(context.Context, *trigger.Batch) (trigger.Failures, error) { return failures, nil })
-	if res.StatusCode != 422 {
-		t.Errorf("%d %s", res.StatusCode, res.Body)
+	for name, failure := range map[string]func(i int64) trigger.Failure{
+		"the header": func(i int64) trigger.Failure { return trigger.Failure{Offset: 1_000_000 + 2*i} },
+		"the body":   func(i int64) trigger.Failure { return trigger.Failure{Offset: i, Reason: strings.Repeat("r", 200)} },
+	} {
+		var failures trigger.Failures
+		for i := range int64(3000) {
+			failures = append(failures, failure(i))
+		}
+		res := trigger.Serve(request("t0ken", body), func(context.Context, *trigger.Batch) (trigger.Failures, error) { return failures, nil })
+		if res.StatusCode != 422 {
+			t.Errorf("%s: %d %.100s", name, res.StatusCode, res.Body)
+		}
 	}
 }
 
