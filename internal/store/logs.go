@@ -108,8 +108,12 @@ func lost(err error) bool {
 }
 
 // Log returns the number that stands for a topic's incarnation and a partition
-// in every key.
+// in every key. There is room for 32,767 incarnations of 65,536 partitions; Log
+// panics beyond, where its number would be another log's.
 func Log(incarnation int32, partition int) int32 {
+	if incarnation < 0 || incarnation > 1<<15-1 || partition < 0 || partition > 1<<16-1 {
+		panic(fmt.Sprintf("incarnation %d and partition %d of a topic are out of range: there is no number for such a log", incarnation, partition))
+	}
 	return incarnation<<16 + int32(partition)
 }
 
