@@ -594,6 +594,7 @@ const tickPatience = 90 * time.Second
 // awaitTick waits until a tick has come all the way to the dashboard.
 func (r *runtime) awaitTick(ctx context.Context) error {
 	step := r.say.Begin("waiting for the first tick to reach the dashboard")
+	defer step.End("")
 	patience := time.NewTimer(tickPatience)
 	defer patience.Stop()
 	tick := time.NewTicker(200 * time.Millisecond)
