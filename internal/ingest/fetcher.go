@@ -257,11 +257,12 @@ func (f *Fetcher) settle(fresh []*last, err error, sum *Summary) error {
 
 // complain logs which symbols bring nothing, when that changes.
 func (f *Fetcher) complain(sum *Summary) {
-	var reasons []string
+	var failed, reasons []string
 	for _, e := range sum.Failed {
+		failed = append(failed, e.Symbol)
 		reasons = append(reasons, e.Symbol+": "+e.Reason)
 	}
-	said := strings.Join(sum.Unknown, ",") + "|" + strings.Join(reasons, "; ")
+	said := strings.Join(sum.Unknown, ",") + "|" + strings.Join(failed, ",")
 	if said == f.said {
 		return
 	}

@@ -114,15 +114,15 @@ func (s *Service) problem(sum *Summary, err error) handler.Response {
 		case PartYahoo:
 			var y *yahoo.Error
 			status = http.StatusBadGateway
-			advice := "Check the network, YAHOO_URL and HTTPS_PROXY, or set SOURCE=simulated."
+			advice := "Check the network, YAHOO_URL and HTTPS_PROXY; SOURCE=simulated make run needs no Yahoo."
 			if errors.As(err, &y) && y.RetryAfter > 0 {
 				status, after = http.StatusServiceUnavailable, y.RetryAfter
 				advice = "It is asked again after the pause; fewer symbols or a slower schedule help where this goes on."
 			}
 			detail = fmt.Sprintf("No quotes came from Yahoo: %v. %s", err, advice)
 		case PartKafka:
-			detail = fmt.Sprintf("%d of %d new ticks were published, the others will be tried again: %v. Check that Kafka runs at %s (KAFKA_BROKERS).",
-				sum.Published, sum.Published+len(sum.Failed), err, strings.Join(s.brokers, ","))
+			detail = fmt.Sprintf("Not all new ticks could be published; %d were, and the next call tries the others: %v. Check that Kafka runs at %s (KAFKA_BROKERS).",
+				sum.Published, err, strings.Join(s.brokers, ","))
 		case PartMemory:
 			detail = fmt.Sprintf("It can't be told what is already published: %v. Check that Kafka (KAFKA_BROKERS) and Cassandra (CASSANDRA_HOSTS) run.", err)
 		}

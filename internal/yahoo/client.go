@@ -197,11 +197,27 @@ func joinErrors(errs []error) error {
 			distinct = append(distinct, err)
 		}
 	}
-	if len(distinct) == 1 {
+	switch len(distinct) {
+	case 0:
+		return nil
+	case 1:
 		return distinct[0]
 	}
-	return errors.Join(distinct...)
+	return severalErrors(distinct)
 }
+
+// severalErrors are those of an errors.Join, but told in one line.
+type severalErrors []error
+
+func (e severalErrors) Error() string {
+	var texts []string
+	for _, err := range e {
+		texts = append(texts, err.Error())
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (e severalErrors) Unwrap() []error { return e }
 
 // quotes asks for the symbols of one request.
 func (c *Client) quotes(ctx context.Context, symbols []string) (Answer, error) {

@@ -113,7 +113,7 @@ func TestOneOfSeveralCallsFails(t *testing.T) {
 	s.Inject(yahootest.Answer(`{"quoteResponse":{}`).On("quote").Once())
 	s.Inject(yahootest.Answer(`{"x":1}`).On("quote").Once())
 	a, err := c.Quotes(t.Context(), s.Market.Symbols())
-	if kindOf(err) != yahoo.BadAnswer || len(a.Quotes) != 10 || len(a.Failed) != 10 {
+	if kindOf(err) != yahoo.BadAnswer || len(a.Quotes) != 10 || len(a.Failed) != 10 || strings.Contains(err.Error(), "\n") {
 		t.Errorf("%d quotes, %d failed, %v", len(a.Quotes), len(a.Failed), err)
 	}
 }
@@ -314,6 +314,7 @@ func TestAnswersThatCantBeUsed(t *testing.T) {
 		{"an empty body", yahootest.Answer(""), yahoo.BadAnswer, "truncated", 3},
 		{"half a document", yahootest.Answer(`{"quoteResponse":{"result":[{"sym`), yahoo.BadAnswer, "truncated", 3},
 		{"a body that is cut off", yahootest.Fault{Cut: true}, yahoo.BadAnswer, "truncated", 3},
+		{"too many requests under status 200", yahootest.Answer("Too Many Requests\r\n"), yahoo.RateLimited, "Too Many Requests", 3},
 		{"text", yahootest.Answer("Service temporarily away"), yahoo.BadAnswer, "not the JSON", 1},
 		{"an error document under 200", yahootest.Answer(`{"quoteResponse":{"result":null,"error":{"code":"argument-error","description":"bad"}}}`), yahoo.BadRequest, "bad", 1},
 		{"404", yahootest.Fault{Status: 404, Body: "nothing here"}, yahoo.NotFound, "HTTP 404 Not Found: nothing here", 1},

@@ -58,6 +58,9 @@ func (a *answer) wanted(r request) error {
 		return &Error{Kind: BadAnswer, Call: r.call, Status: a.status, Err: errTruncated}
 	}
 	err := r.check(a)
+	if err != nil && bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("Too Many Requests")) {
+		err = &Error{Kind: RateLimited, Call: r.call, RetryAfter: retryAfter(a.header, time.Now()), Err: fmt.Errorf("the answer is %q", clip(string(a.body)))}
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		e.Status = a.status

@@ -51,7 +51,7 @@ func (c *Client) session(ctx context.Context, stale *session) (*session, error) 
 // fetchCookies asks the cookie pages in turn until one sets a cookie. Where all
 // answer and none does, it returns no cookies: the crumb call then tells.
 func (c *Client) fetchCookies(ctx context.Context) (string, error) {
-	var failures []error
+	var first error
 	answered := false
 	for i, page := range c.cookiePages {
 		jar, err := cookiejar.New(nil)
@@ -65,7 +65,9 @@ func (c *Client) fetchCookies(ctx context.Context) (string, error) {
 			if !errors.As(err, &e) || e.Kind == RateLimited || e.Kind == Unavailable || ctx.Err() != nil {
 				return "", err
 			}
-			failures = append(failures, err)
+			if first == nil {
+				first = err
+			}
 			continue
 		}
 		answered = true
@@ -86,7 +88,7 @@ func (c *Client) fetchCookies(ctx context.Context) (string, error) {
 		}
 	}
 	if !answered {
-		return "", errors.Join(failures...)
+		return "", first
 	}
 	return "", nil
 }
@@ -97,8 +99,11 @@ func (c *Client) fetchCrumb(ctx context.Context, s *session) (string, error) {
 		return err
 	}})
 	var e *Error
-	if errors.As(err, &e) && s.cookies == "" {
-		e.Err = errors.Join(e.Err, errors.New("no cookie page set a cookie: see YAHOO_COOKIE_URL; visitors from the EU are asked for consent first"))
+	if errors.As(err, &e) && e.Kind == Unauthorized {
+		e.Err = errors.New("the cookies are not enough: Yahoo asks visitors from the EU for consent, which this client does not give")
+		if s.cookies == "" {
+			e.Err = errors.New("none of the pages of YAHOO_COOKIE_URL has set a cookie")
+		}
 	}
 	if err != nil {
 		return "", err
