@@ -286,11 +286,14 @@ func (e *Encoder) Reset() {
 	e.buf, e.ends, e.offsets = e.buf[:0], e.ends[:0], e.offsets[:0]
 }
 
-// Len is the number of records, Size that of bytes.
+// Len is the number of records.
 func (e *Encoder) Len() int { return len(e.ends) }
 
 // Size is the length in bytes of a body with all records, but for its head.
 func (e *Encoder) Size() int { return len(e.buf) }
+
+// Cap is how many bytes of records there is room for without allocating.
+func (e *Encoder) Cap() int { return cap(e.buf) }
 
 // Offset is that of record i.
 func (e *Encoder) Offset(i int) int64 { return e.offsets[i] }
@@ -348,11 +351,12 @@ func (e *Encoder) Record(i int) (Record, error) {
 	return b.Records[0], nil
 }
 
+// The tags of fields: V has a number (kind 0), B bytes (kind 2).
 const (
-	tag1V, tag1B = 1<<3 | 0, 1<<3 | 2
-	tag2V, tag2B = 2<<3 | 0, 2<<3 | 2
-	tag3V, tag3B = 3<<3 | 0, 3<<3 | 2
-	tag4V, tag4B = 4<<3 | 0, 4<<3 | 2
+	tag1V, tag1B = 1 << 3, 1<<3 | 2
+	tag2V, tag2B = 2 << 3, 2<<3 | 2
+	tag3V, tag3B = 3 << 3, 3<<3 | 2
+	tag4V, tag4B = 4 << 3, 4<<3 | 2
 	tag5B        = 5<<3 | 2
 )
 

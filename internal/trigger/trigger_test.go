@@ -402,8 +402,10 @@ func ticks(n int) []trigger.Record {
 		for j := range value {
 			value[j] = byte(rng.Uint32())
 		}
-		rs[i] = trigger.Record{Offset: 5_000_000 + int64(i), Timestamp: 1_700_000_000_000 + int64(i/100), Key: []byte("SYM" + strconv.Itoa(i%500)), Value: value,
-			Headers: []trigger.Header{{Key: "content-type", Value: []byte("application/x-protobuf")}}}
+		rs[i] = trigger.Record{
+			Offset: 5_000_000 + int64(i), Timestamp: 1_700_000_000_000 + int64(i/100), Key: []byte("SYM" + strconv.Itoa(i%500)), Value: value,
+			Headers: []trigger.Header{{Key: "content-type", Value: []byte("application/x-protobuf")}},
+		}
 	}
 	return rs
 }
