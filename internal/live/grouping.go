@@ -19,6 +19,7 @@ type grouping struct {
 	records  []trigger.Record
 	windows  []*windowRecords
 	failures trigger.Failures
+	late     int // records left to seal
 
 	decoder tick.Decoder
 	tick    tick.Tick
@@ -60,7 +61,7 @@ func (g *grouping) release() {
 	g.idle = append(g.idle, g.windows...)
 	clear(g.byStart)
 	g.windows = g.windows[:0]
-	g.records, g.failures, g.tick = nil, nil, tick.Tick{}
+	g.records, g.failures, g.late, g.tick = nil, nil, 0, tick.Tick{}
 	groupings.Put(g)
 }
 
@@ -73,8 +74,10 @@ func (g *grouping) group(records []trigger.Record, log int32) {
 		start, ok, err := g.read(r)
 		if err != nil {
 			g.failures = append(g.failures, trigger.Failure{Offset: r.Offset, Reason: err.Error()})
+			continue
 		}
 		if !ok {
+			g.late++
 			continue
 		}
 		if w == nil || w.name.Start != start {

@@ -207,6 +207,36 @@ func TestFreezeCassandra(t *testing.T) {
 	}
 }
 
+// A node that stops while its fences are watched has proved nothing by then.
+func TestFreezeCassandraDuringTheWait(t *testing.T) {
+	node, cfg := ownCassandra(t)
+	s, err := store.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	t.Cleanup(func() { _ = node.Thaw() })
+	const quiet, frozen = 3 * time.Second, 2500 * time.Millisecond
+	thawed := make(chan time.Time, 1)
+	time.AfterFunc(time.Second, func() {
+		if err := node.Freeze(); err != nil {
+			t.Error(err)
+		}
+		time.AfterFunc(frozen, func() {
+			thawed <- time.Now()
+			if err := node.Thaw(); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+	if _, err := s.QuietFences(t.Context(), []store.Window{{Start: minute, Log: 1}, {Start: minute, Log: 2}}, quiet); err != nil {
+		t.Fatal(err)
+	}
+	if since := time.Since(<-thawed); since < quiet {
+		t.Errorf("the fences were believed %s after the node went on, want at least %s", since, quiet)
+	}
+}
+
 // The function is killed again and again while it counts, and started anew from
 // the last commit.
 func TestKillFunction(t *testing.T) {

@@ -77,13 +77,20 @@ func (p *Processor) Process(ctx context.Context, b *trigger.Batch) (trigger.Fail
 	if err != nil {
 		return nil, putOff(b, err)
 	}
+	done.Inc()
 	return failures, nil
 }
 
 // putOff asks for the batch again. A doubt that an earlier call left stays until
 // a call has settled it.
 func putOff(b *trigger.Batch, err error) error {
-	return trigger.RetryLater{After: retryAfter, Doubt: b.Resumed || errors.Is(err, errDoubt), Cause: err}
+	e := trigger.RetryLater{After: retryAfter, Doubt: b.Resumed || errors.Is(err, errDoubt), Cause: err}
+	if e.Doubt {
+		doubt.Inc()
+	} else {
+		later.Inc()
+	}
+	return e
 }
 
 // errDoubt marks an increment of which it is not known whether it was, or will
@@ -135,10 +142,32 @@ func (p *Processor) process(ctx context.Context, b *trigger.Batch) (trigger.Fail
 		})
 	}
 	_ = all.Wait() // no part returns an error there
-	if err := errors.Join(errs...); err != nil {
+	if err := worst(errs); err != nil {
 		return nil, err
 	}
+	late.Add(float64(g.late))
+	refused.Add(float64(len(g.failures)))
 	return g.failures, nil
+}
+
+// worst tells of one of the windows' errors, of one in doubt where there is any,
+// and how many failed: they mostly fail of one cause.
+func worst(errs []error) error {
+	var first error
+	failed := 0
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		failed++
+		if first == nil || errors.Is(err, errDoubt) && !errors.Is(first, errDoubt) {
+			first = err
+		}
+	}
+	if failed > 1 {
+		return fmt.Errorf("%d of %d windows failed, one of them: %w", failed, len(errs), first)
+	}
+	return first
 }
 
 const unread = -1
@@ -169,16 +198,19 @@ func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *
 	if err := before.Wait(); err != nil {
 		return 0, err
 	}
+	var fresh []store.SymbolState
 	if fence <= s.last {
-		states := s.states
-		if fence > s.first {
-			states = g.recount(w, s, fence)
+		if fresh = s.states; fence > s.first {
+			fresh = g.recount(w, s, fence)
 		}
-		if err := p.count(ctx, w.name, fence, s.last+1, states); err != nil {
+		if err := p.count(ctx, w.name, fence, s.last+1, fresh); err != nil {
 			return 0, err
 		}
 		fence = s.last + 1
 	}
+	n := countOf(fresh)
+	counted.Add(float64(n))
+	again.Add(float64(countOf(s.states) - n))
 	return fence, p.publish(ctx, g, w, s)
 }
 
@@ -215,5 +247,9 @@ func (p *Processor) publish(ctx context.Context, g *grouping, w *windowRecords, 
 	if err != nil {
 		return err
 	}
-	return p.Windows.Publish(ctx, msgs)
+	if err := p.Windows.Publish(ctx, msgs); err != nil {
+		return err
+	}
+	updatesTotal.Add(float64(len(msgs)))
+	return nil
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/gocql/gocql"
+	"golang.org/x/sync/errgroup"
 
 	"ticktape/internal/window"
 )
@@ -137,21 +139,12 @@ func (s *Store) QuietFences(ctx context.Context, windows []Window, quiet time.Du
 	fences := make([]int64, len(windows))
 	var since time.Time // of the quiet so far
 	for {
-		var err error
 		asked := time.Now()
-		for i, w := range windows {
-			at := time.Now()
-			if fences[i], err = s.fence(ctx, w, s.cfg.FenceConsistency); err != nil {
-				break
-			}
-			if time.Since(at) > quietAnswer {
-				since = time.Time{}
-			}
-		}
+		slowest, err := s.fencesOf(ctx, windows, fences)
 		switch {
 		case err != nil:
 			since = time.Time{}
-		case since.IsZero():
+		case since.IsZero(), slowest > quietAnswer:
 			since = time.Now()
 		case asked.Sub(since) >= quiet:
 			return fences, nil
@@ -169,6 +162,26 @@ func (s *Store) QuietFences(ctx context.Context, windows []Window, quiet time.Du
 			return nil, fmt.Errorf("wait until the fences of %d windows are quiet: %w", len(windows), err)
 		}
 	}
+}
+
+// fencesOf reads all fences at FenceConsistency and returns the longest time that
+// one of them took.
+func (s *Store) fencesOf(ctx context.Context, windows []Window, fences []int64) (slowest time.Duration, err error) {
+	var mu sync.Mutex
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.SetLimit(16)
+	for i, w := range windows {
+		reads.Go(func() (err error) {
+			asked := time.Now()
+			fences[i], err = s.fence(ctx, w, s.cfg.FenceConsistency)
+			mu.Lock()
+			defer mu.Unlock()
+			slowest = max(slowest, time.Since(asked))
+			return err
+		})
+	}
+	err = reads.Wait()
+	return slowest, err
 }
 
 const (
