@@ -6,8 +6,11 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"ticktape/internal/chunk"
 	"ticktape/internal/store"
+	"ticktape/internal/tick"
 	"ticktape/internal/window"
 )
 
@@ -40,18 +43,25 @@ func (r *run) readLive(ctx context.Context, start int64) ([]*audit, error) {
 	if r.began.UnixMilli() > start+window.Length+auditLimit.Milliseconds() {
 		return audits, nil
 	}
+	var reads errgroup.Group
+	reads.SetLimit(logsAtOnce)
 	for i, log := range r.logs {
 		a := &audit{r: r, window: store.Window{Start: start, Log: log}}
-		var err error
-		if a.below, a.states, err = r.store.ReadWindow(ctx, a.window, nil); err != nil {
-			return nil, err
-		}
-		if incarnation, partition := log>>16, int(log&0xffff); incarnation == r.gate.incarnation {
+		audits[i] = a
+		reads.Go(func() (err error) {
+			a.below, a.states, err = r.store.ReadWindow(ctx, a.window, nil)
+			return err
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return nil, err
+	}
+	for _, a := range audits {
+		if incarnation, partition := a.window.Log>>16, int(a.window.Log&0xffff); incarnation == r.gate.incarnation {
 			if err := a.limit(ctx, partition); err != nil {
 				return nil, err
 			}
 		}
-		audits[i] = a
 	}
 	return audits, nil
 }
@@ -100,8 +110,8 @@ func (a *audit) compare(symbol string, live window.State, rows []*chunk.Row, loa
 		add.Turnover.Sub(live.Turnover)
 		a.counters = append(a.counters, store.SymbolState{Symbol: symbol, State: add})
 	}
-	if what := a.registersDiffer(&live, &truth); what != "" {
-		a.log(symbol, what, live, truth)
+	if what, is, should := a.registersDiffer(&live, &truth); what != "" {
+		a.log(symbol, what, tick.Price(is.Price).String(), tick.Price(should.Price).String())
 		a.registers = append(a.registers, store.SymbolState{Symbol: symbol, State: truth})
 	}
 	a.r.add(func(r *Report) {
@@ -113,18 +123,18 @@ func (a *audit) compare(symbol string, live window.State, rows []*chunk.Row, loa
 	return nil
 }
 
-// registersDiffer names a register that is not what the records say. A register
-// tells its record's offset: one from behind below may be of a record that is
-// being processed, and says nothing. Neither does one that has expired, nor one of a
-// symbol that has no records.
-func (a *audit) registersDiffer(live, truth *window.State) string {
+// registersDiffer names the first register that is not what the records say, with
+// what it is and should be. A register tells its record's offset: one from behind
+// below may be of a record that is being processed, and says nothing. Neither does
+// one that has expired, nor one of a symbol that has no records.
+func (a *audit) registersDiffer(live, truth *window.State) (name string, is, should window.Point) {
 	if truth.Count == 0 {
-		return ""
+		return "", is, should
 	}
 	for _, c := range []struct {
-		name        string
-		live, truth window.Point
-		same        bool
+		name       string
+		is, should window.Point
+		same       bool
 	}{
 		{"open", live.Open, truth.Open, live.Open == truth.Open},
 		// Of equal prices any may stay.
@@ -132,11 +142,11 @@ func (a *audit) registersDiffer(live, truth *window.State) string {
 		{"low", live.Low, truth.Low, live.Low.Price == truth.Low.Price},
 		{"close", live.Close, truth.Close, live.Close == truth.Close},
 	} {
-		if !c.same && c.live != (window.Point{}) && c.live.Offset < a.below {
-			return c.name
+		if !c.same && c.is != (window.Point{}) && c.is.Offset < a.below {
+			return c.name, c.is, c.should
 		}
 	}
-	return ""
+	return "", is, should
 }
 
 func (a *audit) log(symbol, what string, live, ticks any) {

@@ -102,8 +102,9 @@ const (
 	expiryMargin = 24 * time.Hour
 	// versionBits is room for the steps of one lease in a version.
 	versionBits = 24
-	// symbolsAtOnce bounds the symbols of a window that are worked on side by side.
+	// symbolsAtOnce and logsAtOnce bound what of a window is worked on side by side.
 	symbolsAtOnce = 8
+	logsAtOnce    = 16
 )
 
 // Report is what a call did.
@@ -354,6 +355,7 @@ func (r *run) progress(ctx context.Context, due *worklist, sealed, horizon int64
 	if oldest != math.MaxInt64 {
 		r.report.BehindMS = r.began.UnixMilli() - (oldest + window.Length + lateness)
 	}
+	behindSeconds.Set(float64(r.report.BehindMS) / 1000)
 	// All windows that end by now are sealed if both groups have passed that end,
 	// and those on the list are done.
 	until := window.Start(r.began.UnixMilli() - lateness)

@@ -46,9 +46,6 @@ var (
 
 // count brings the metrics up to the report of a run.
 func (r *run) count() {
-	if r.report.Busy {
-		return
-	}
 	sealedTotal.WithLabelValues("first").Add(float64(r.report.Sealed - r.report.Dirty))
 	sealedTotal.WithLabelValues("again").Add(float64(r.report.Dirty))
 	candlesTotal.WithLabelValues(string(store.Minute)).Add(float64(r.report.Candles))
@@ -56,7 +53,6 @@ func (r *run) count() {
 	repeatsTotal.Add(float64(r.report.Repeats))
 	auditedTotal.Add(float64(r.report.Audited))
 	differencesTotal.Add(float64(r.report.Differences))
-	behindSeconds.Set(float64(r.report.BehindMS) / 1000)
 }
 
 // retryAfter is what the caller is asked to wait when Cassandra or Kafka fails, in seconds.

@@ -60,11 +60,18 @@ func (r *run) window(ctx context.Context, w windowMarks) error {
 func (r *run) symbols(ctx context.Context, start, version int64, audits []*audit) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(symbolsAtOnce)
+	var opening errgroup.Group
+	opening.SetLimit(logsAtOnce)
 	streams := make([]*stream, len(r.logs))
 	for i, log := range r.logs {
-		streams[i] = &stream{rows: r.store.Summaries(ctx, store.Window{Start: start, Log: log}), audit: audits[i]}
-		streams[i].next()
+		streams[i] = &stream{audit: audits[i]}
+		opening.Go(func() error {
+			streams[i].rows = r.store.Summaries(ctx, store.Window{Start: start, Log: log})
+			streams[i].next()
+			return nil
+		})
 	}
+	_ = opening.Wait() // a stream keeps its error
 	var broken error
 	for broken == nil && ctx.Err() == nil {
 		symbol, found := "", false
