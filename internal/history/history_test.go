@@ -108,8 +108,10 @@ func record(t interface{ Fatal(...any) }, e tick.Encoding, offset, logTime int64
 	if err != nil {
 		t.Fatal(err)
 	}
-	return trigger.Record{Offset: offset, Timestamp: logTime, Key: []byte(tk.Symbol), Value: value,
-		Headers: []trigger.Header{{Key: "content-type", Value: []byte(e.ContentType())}}}
+	return trigger.Record{
+		Offset: offset, Timestamp: logTime, Key: []byte(tk.Symbol), Value: value,
+		Headers: []trigger.Header{{Key: "content-type", Value: []byte(e.ContentType())}},
+	}
 }
 
 func TestAnyBatchesOfALogStoreTheSameTrades(t *testing.T) {
@@ -123,7 +125,7 @@ func TestAnyBatchesOfALogStoreTheSameTrades(t *testing.T) {
 		truth := map[key]window.State{}
 		seen := map[tick.ID]bool{}
 		offset := int64(100)
-		var newest = map[string]store.Quote{}
+		newest := map[string]store.Quote{}
 		for range rapid.IntRange(1, 60).Draw(t, "records") {
 			tk := tick.Tick{
 				Symbol:    rapid.SampledFrom([]string{"A", "B"}).Draw(t, "symbol"),
