@@ -116,7 +116,8 @@ func NewMarket(o Options) *Market {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	m := &Market{opts: o, wall: o.Clock(), mood: newWalk(hash(o.Seed, 4)), all: map[string]*series{}}
+	// Without the monotonic reading, which stands still while a laptop sleeps.
+	m := &Market{opts: o, wall: o.Clock().Round(0), mood: newWalk(hash(o.Seed, 4)), all: map[string]*series{}}
 	if m.opts.Start.IsZero() {
 		m.opts.Start = m.wall
 	}
