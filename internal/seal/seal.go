@@ -100,8 +100,6 @@ const (
 	countersLimit = 25 * time.Hour
 	// expiryMargin is taken off TicksTTL: windows older than that may have lost ticks.
 	expiryMargin = 24 * time.Hour
-	// versionBits is room for the steps of one lease in a version.
-	versionBits = 24
 	// symbolsAtOnce and logsAtOnce bound what of a window is worked on side by side.
 	symbolsAtOnce = 8
 	logsAtOnce    = 16
@@ -234,7 +232,7 @@ func (r *run) leased(ctx context.Context) error {
 func (r *run) takeTerm() {
 	r.Sealer.mu.Lock()
 	defer r.Sealer.mu.Unlock()
-	if r.term+1 != r.lease.Term {
+	if r.term != r.lease.Previous {
 		clear(r.days)
 	}
 	r.term = r.lease.Term
@@ -244,7 +242,7 @@ func (r *run) takeTerm() {
 // is read after the call may be written with it.
 func (r *run) version() int64 {
 	r.step++
-	return r.lease.Term<<versionBits | r.step
+	return r.lease.Version(r.step)
 }
 
 // windowMarks are the marks of one window.

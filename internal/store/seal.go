@@ -275,11 +275,22 @@ func (s *Store) SealedUntil(ctx context.Context) (int64, error) {
 // Lease is the right to do alone what its name stands for.
 type Lease struct {
 	name, holder string
-	// Term grows from lease to lease of the name.
-	Term int64
+	// Term grows from lease to lease of the name; Previous is that of the one before.
+	Term, Previous int64
 	// Until is when the lease ends at the latest, by this process's clock, with
 	// its monotonic part.
 	Until time.Time
+}
+
+// termSteps is how many versions a lease has.
+const termSteps = 1 << 20
+
+// Version returns a number that is higher than those of lower steps and of all
+// leases before. It is near the microseconds since the Unix epoch at which the lease
+// was taken, so that what somebody deletes by hand can be written again. Steps go
+// from 0 to about a million.
+func (l Lease) Version(step int64) int64 {
+	return l.Term*termSteps + min(step, termSteps-1)
 }
 
 // ErrHeld is wrapped by the error of TakeLease where somebody else has the lease.
@@ -310,10 +321,10 @@ func (s *Store) TakeLease(ctx context.Context, name string, d time.Duration) (Le
 	if err != nil {
 		return fail(err)
 	}
-	l.Term = 1
 	if term != nil {
-		l.Term = *term + 1
+		l.Previous = *term
 	}
+	l.Term = max(l.Previous+1, time.Now().UnixMicro()/termSteps)
 	// Only the holder gets a new term, so that terms grow with time even where a
 	// holder was stopped here for longer than its lease.
 	applied, row, err = lwt("UPDATE leases SET term = ? WHERE name = ? IF term = ? AND holder = ?", l.Term, name, term, holder)
