@@ -137,7 +137,7 @@ func (j jars) fetch(ctx context.Context, mvn, want string, say func(string)) err
 		return err
 	}
 	if names, err := filepath.Glob(filepath.Join(lib, "*.jar")); err != nil || len(names) == 0 {
-		return errors.New("Maven said it was done and brought no jars")
+		return errors.New("maven said it was done and brought no jars")
 	}
 	return os.Rename(lib, want)
 }
