@@ -201,7 +201,7 @@ type consumer struct {
 
 	mu   sync.Mutex
 	got  map[string][]string // by partition
-	gens [][]bus.Assignment
+	gens [][]*bus.Assignment
 }
 
 func consume(t testing.TB, cfg bus.GroupConfig) *consumer {
@@ -224,10 +224,8 @@ func consume(t testing.TB, cfg bus.GroupConfig) *consumer {
 func (k *consumer) stop() { k.cancel(); <-k.done }
 
 func (k *consumer) work(ctx context.Context, g *bus.Generation) {
-	var as []bus.Assignment
 	var wg sync.WaitGroup
 	for _, a := range g.Assigned {
-		as = append(as, *a)
 		wg.Go(func() {
 			cur := k.client.Cursor(a.Topic, a.Info, a.Partition, a.Offset)
 			var r bus.Record
@@ -257,7 +255,7 @@ func (k *consumer) work(ctx context.Context, g *bus.Generation) {
 		})
 	}
 	k.mu.Lock()
-	k.gens = append(k.gens, as)
+	k.gens = append(k.gens, g.Assigned)
 	k.mu.Unlock()
 	wg.Wait()
 }
@@ -271,7 +269,7 @@ func (k *consumer) count() (n int) {
 	return n
 }
 
-func (k *consumer) assigned() []bus.Assignment {
+func (k *consumer) assigned() []*bus.Assignment {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.gens) == 0 {

@@ -17,19 +17,22 @@ func FormatID(id [16]byte) string { return base64.RawURLEncoding.EncodeToString(
 // belongs to, so that a commit which outlived its topic is not taken for one of
 // the topic that was made in its place; and how many partitions the topic had
 // when the group first read it, so that a partition added later is known to be
-// new and read from its beginning.
+// new and read from its beginning; and how many records past the offset may have
+// been worked on (see GroupConfig.Window).
 type mark struct {
 	offset     int64
 	partitions int // 0 where the commit does not say
+	window     int // likewise
 }
 
 const (
 	idTag         = "topic-id="
 	partitionsTag = "partitions="
+	windowTag     = "window="
 )
 
 func (m mark) metadata(id [16]byte) string {
-	return idTag + FormatID(id) + " " + partitionsTag + strconv.Itoa(m.partitions)
+	return fmt.Sprintf("%s%s %s%d %s%d", idTag, FormatID(id), partitionsTag, m.partitions, windowTag, m.window)
 }
 
 // parseMark reads a commit. ok is false where it belongs to another topic id. A
@@ -43,6 +46,9 @@ func parseMark(offset int64, metadata string, id [16]byte) (m mark, ok bool) {
 		}
 		if v, found := strings.CutPrefix(field, partitionsTag); found {
 			m.partitions, _ = strconv.Atoi(v) // 0 where it is no number
+		}
+		if v, found := strings.CutPrefix(field, windowTag); found {
+			m.window, _ = strconv.Atoi(v)
 		}
 	}
 	return m, true

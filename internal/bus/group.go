@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -36,6 +38,10 @@ type GroupConfig struct {
 	// SessionTimeout is after how long of silence a member counts as dead. Work in
 	// hand when a generation ends must be done within it.
 	SessionTimeout time.Duration
+	// Window is how many records of a partition a member may have worked on since
+	// its last commit: work keeps to it by waiting for commits. The next owner
+	// learns it from the commit.
+	Window int
 	// WatchInterval is how often topics are asked for new partitions and new ids.
 	WatchInterval time.Duration
 	Log           *slog.Logger
@@ -109,9 +115,16 @@ type Generation struct {
 	infos map[string]Info
 	end   context.CancelCauseFunc
 
-	mu    sync.Mutex
-	dirty map[*Assignment]int64
-	wake  chan struct{}
+	// heard is when the last heartbeat that was answered was sent, in Unix nanoseconds.
+	heard atomic.Int64
+
+	// coordinator is the id of the broker that leads the group, or -1.
+	coordinator atomic.Int32
+
+	mu     sync.Mutex
+	dirty  map[*Assignment]int64
+	wake   chan struct{} // there is something to commit
+	urgent chan struct{} // somebody waits for it
 }
 
 // Assignment is a partition that is this member's for a generation.
@@ -124,8 +137,12 @@ type Assignment struct {
 	// Resumed says that the group has read the partition before: records from
 	// Offset onwards may have been worked on by an owner that could not commit.
 	Resumed bool
+	// Window is how many records from Offset onwards that can be.
+	Window int
 
 	partitions int // see mark
+	committed  atomic.Int64
+	settled    chan struct{} // gets a token when committed has grown
 }
 
 const protocolName = "range"
@@ -170,6 +187,7 @@ func (m *member) join(ctx context.Context) (*Generation, error) {
 			return nil, err
 		}
 	}
+	asked := time.Now()
 	synced, err := m.client.kafka.SyncGroup(jctx, sync)
 	if err != nil {
 		return nil, m.client.explain("synchronise with group "+m.cfg.Group, err)
@@ -178,14 +196,16 @@ func (m *member) join(ctx context.Context) (*Generation, error) {
 		m.forget(synced.Error)
 		return nil, fmt.Errorf("synchronise with group %s: %w", m.cfg.Group, synced.Error)
 	}
-	g := &Generation{ID: resp.GenerationID, member: m, id: m.id, infos: infos, dirty: map[*Assignment]int64{}, wake: make(chan struct{}, 1)}
+	g := &Generation{ID: resp.GenerationID, member: m, id: m.id, infos: infos, dirty: map[*Assignment]int64{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
+	g.coordinator.Store(-1)
+	g.heard.Store(asked.UnixNano())
 	for topic, partitions := range synced.Assignment.AssignedPartitions {
 		info, ok := infos[topic]
 		if !ok {
 			continue // seen by the leader only; the watch will find it too
 		}
 		for _, p := range partitions {
-			g.Assigned = append(g.Assigned, &Assignment{Topic: topic, Info: info, Partition: p})
+			g.Assigned = append(g.Assigned, &Assignment{Topic: topic, Info: info, Partition: p, settled: make(chan struct{}, 1)})
 		}
 	}
 	return g, nil
@@ -314,70 +334,91 @@ func (g *Generation) names() []string {
 // coordinator asks for it or has not answered for a session.
 func (m *member) beat(ctx context.Context, g *Generation) {
 	interval := min(m.cfg.SessionTimeout/10, time.Second)
-	heard := time.Now()
-	coordinator := int32(-1)
 	for {
 		pause(ctx, interval)
 		if ctx.Err() != nil {
 			return
 		}
-		err := m.heartbeat(ctx, g, &coordinator)
+		sent := time.Now()
+		err := m.heartbeat(ctx, g)
 		switch {
 		case err == nil:
-			heard = time.Now()
+			g.heard.Store(sent.UnixNano())
 		case errors.Is(err, kafka.RebalanceInProgress):
-			heard = time.Now()
+			g.heard.Store(sent.UnixNano())
 			g.end(ErrRebalance)
 		case errors.Is(err, kafka.UnknownMemberId), errors.Is(err, kafka.IllegalGeneration), errors.Is(err, kafka.FencedInstanceID):
 			g.end(fmt.Errorf("%w: %w", ErrLost, err))
 			return
-		case time.Since(heard) > m.cfg.SessionTimeout:
+		case !g.current():
 			g.end(fmt.Errorf("%w: no answer to heartbeats: %w", ErrLost, err))
 			return
-		default:
-			coordinator = -1
 		}
 	}
 }
 
 // heartbeat is written out because kafka-go's reads the answer's fields in the
 // wrong order, and asks any broker instead of the coordinator.
-func (m *member) heartbeat(ctx context.Context, g *Generation, coordinator *int32) error {
+func (m *member) heartbeat(ctx context.Context, g *Generation) error {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.SessionTimeout/2)
 	defer cancel()
-	if *coordinator < 0 {
-		found, err := m.client.kafka.FindCoordinator(ctx, &kafka.FindCoordinatorRequest{Key: m.cfg.Group, KeyType: kafka.CoordinatorKeyTypeConsumer})
-		if err == nil {
-			err = found.Error
-		}
-		if err != nil {
-			return err
-		}
-		*coordinator = int32(found.Coordinator.NodeID)
-	}
 	body := make(wbuf, 0, 64)
-	body.string(m.cfg.Group)
-	body.int32(int32(g.ID))
-	body.string(g.id)
-	if m.cfg.Instance == "" {
-		body.null()
-	} else {
-		body.string(m.cfg.Instance)
-	}
+	g.identify(&body)
 	body.noTags()
-	r, err := m.client.do(ctx, &exchange{key: protocol.Heartbeat, version: 4, broker: *coordinator, body: body})
+	r, err := g.askCoordinator(ctx, protocol.Heartbeat, 4, body)
 	if err != nil {
 		return err
 	}
 	r.int32() // throttle time
 	code := r.int16()
-	if r.err != nil {
-		return r.err
+	return g.coordinatorError(code, r.err)
+}
+
+// identify writes who the member is, as most requests to the coordinator have it.
+func (g *Generation) identify(w *wbuf) {
+	w.string(g.member.cfg.Group)
+	w.int32(int32(g.ID))
+	w.string(g.id)
+	if g.member.cfg.Instance == "" {
+		w.null()
+	} else {
+		w.string(g.member.cfg.Instance)
 	}
-	if code != 0 {
-		return kafka.Error(code)
+}
+
+// askCoordinator sends a request to the group's coordinator, which is looked up
+// once and again after an error.
+func (g *Generation) askCoordinator(ctx context.Context, key protocol.ApiKey, version int16, body []byte) (rbuf, error) {
+	c := g.member.client
+	id := g.coordinator.Load()
+	if id < 0 {
+		found, err := c.kafka.FindCoordinator(ctx, &kafka.FindCoordinatorRequest{Key: g.member.cfg.Group, KeyType: kafka.CoordinatorKeyTypeConsumer})
+		if err == nil {
+			err = found.Error
+		}
+		if err != nil {
+			return rbuf{}, c.explain("find the coordinator of group "+g.member.cfg.Group, err)
+		}
+		id = int32(found.Coordinator.NodeID)
+		g.coordinator.Store(id)
 	}
-	return nil
+	r, err := c.do(ctx, &exchange{key: key, version: version, broker: id, body: body})
+	if err != nil {
+		g.coordinator.Store(-1)
+		return rbuf{}, c.explain("ask the coordinator of group "+g.member.cfg.Group, err)
+	}
+	return r, nil
+}
+
+func (g *Generation) coordinatorError(code int16, malformed error) error {
+	if malformed != nil || code == 0 {
+		return malformed
+	}
+	if err := kafka.Error(code); err != kafka.NotCoordinatorForGroup { //nolint:errorlint // a code
+		return err
+	}
+	g.coordinator.Store(-1)
+	return kafka.NotCoordinatorForGroup
 }
 
 // watch ends the generation when the topics are not what they were.
@@ -428,7 +469,8 @@ func (g *Generation) locate(ctx context.Context) error {
 				continue
 			}
 			mk, ok := marks[a.Partition]
-			a.Offset, a.Resumed, a.partitions = mk.offset, ok, initial
+			a.Offset, a.Resumed, a.Window, a.partitions = mk.offset, ok, cmp.Or(mk.window, m.cfg.Window), initial
+			a.committed.Store(mk.offset)
 			switch {
 			case ok:
 			case m.cfg.Start == Latest && a.Partition < initial && !remade:
@@ -471,6 +513,43 @@ func (g *Generation) Done(a *Assignment, next int64) {
 	}
 }
 
+// current says whether the partitions can't have been given to others: Kafka has
+// heard of this member within a session.
+func (g *Generation) current() bool {
+	return time.Now().UnixNano()-g.heard.Load() < int64(g.member.cfg.SessionTimeout)
+}
+
+// Await returns when it is sure that the partitions are still this member's, or
+// the error of ctx. It keeps a process that was frozen, or cut off from Kafka,
+// from going on with what others have taken over. Call it before each piece of
+// work; it costs next to nothing.
+func (g *Generation) Await(ctx context.Context) error {
+	for !g.current() {
+		pause(ctx, 20*time.Millisecond)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// AwaitCommit waits until everything of the assigned partition below the offset is
+// committed, or returns the error of ctx. It has been marked with Done.
+func (g *Generation) AwaitCommit(ctx context.Context, a *Assignment, next int64) error {
+	for a.committed.Load() < next {
+		select {
+		case g.urgent <- struct{}{}:
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.settled:
+		}
+	}
+	return nil
+}
+
 // End gives the generation up, for a reason that is logged. The member joins again.
 func (g *Generation) End(cause error) { g.end(cause) }
 
@@ -496,6 +575,7 @@ func (g *Generation) commits(ctx context.Context, worked <-chan struct{}) {
 		}
 		select {
 		case <-time.After(commitSpacing):
+		case <-g.urgent:
 		case <-worked:
 		}
 	}
@@ -572,31 +652,62 @@ func (g *Generation) flush(ctx context.Context) error {
 		return err
 	}
 	var changed error
-	commits := map[string][]kafka.OffsetCommit{}
-	for a, next := range todo {
+	byTopic := map[string][]*Assignment{}
+	for a := range todo {
 		if present[a.Topic].ID != a.Info.ID {
 			changed = fmt.Errorf("topic %s: %w", a.Topic, ErrChanged)
 			delete(todo, a)
 			continue
 		}
-		commits[a.Topic] = append(commits[a.Topic], kafka.OffsetCommit{
-			Partition: a.Partition, Offset: next, Metadata: mark{partitions: a.partitions}.metadata(a.Info.ID),
-		})
+		byTopic[a.Topic] = append(byTopic[a.Topic], a)
 	}
-	if len(commits) == 0 {
+	if len(todo) == 0 {
 		return changed
 	}
-	resp, err := m.client.kafka.OffsetCommit(ctx, &kafka.OffsetCommitRequest{
-		GroupID: m.cfg.Group, GenerationID: g.ID, MemberID: g.id, InstanceID: m.cfg.Instance, Topics: commits,
-	})
-	if err != nil {
-		return m.client.explain("commit offsets of group "+m.cfg.Group, err)
+	body := make(wbuf, 0, 64+128*len(todo))
+	g.identify(&body)
+	body.length(len(byTopic))
+	for topic, as := range byTopic {
+		body.string(topic)
+		body.length(len(as))
+		for _, a := range as {
+			body.int32(int32(a.Partition))
+			body.int64(todo[a])
+			body.int32(-1) // leader epoch
+			body.string(mark{partitions: a.partitions, window: m.cfg.Window}.metadata(a.Info.ID))
+			body.noTags()
+		}
+		body.noTags()
 	}
-	for topic, partitions := range resp.Topics {
-		for _, p := range partitions {
-			if p.Error != nil {
-				return fmt.Errorf("commit offset of group %s in %s[%d]: %w", m.cfg.Group, topic, p.Partition, p.Error)
+	body.noTags()
+	r, err := g.askCoordinator(ctx, protocol.OffsetCommit, 8, body)
+	if err != nil {
+		return err
+	}
+	r.int32() // throttle time
+	var failed error
+	r.each(func() {
+		topic := r.string()
+		r.each(func() {
+			partition, code := r.int32(), r.int16()
+			r.tags()
+			if err := g.coordinatorError(code, nil); err != nil {
+				failed = fmt.Errorf("commit offset of group %s in %s[%d]: %w", m.cfg.Group, topic, partition, err)
 			}
+		})
+		r.tags()
+	})
+	if r.err != nil {
+		return r.err
+	}
+	if failed != nil {
+		return failed
+	}
+	for a, next := range todo {
+		a.committed.Store(next)
+		select {
+		case a.settled <- struct{}{}:
+		default:
 		}
 	}
 	clear(todo)

@@ -14,8 +14,9 @@ import (
 // one is full.
 type batcher struct {
 	maxRecords int
-	maxBytes   int
+	maxBytes   func() int
 	maxWait    time.Duration
+	encoder    func() *trigger.Encoder
 
 	mu      sync.Mutex
 	filling *batch
@@ -37,9 +38,9 @@ type batch struct {
 	why  string
 }
 
-func newBatcher(maxRecords, maxBytes int, maxWait time.Duration, start int64, encoder func() *trigger.Encoder) *batcher {
+func newBatcher(maxRecords int, maxBytes func() int, maxWait time.Duration, start int64, encoder func() *trigger.Encoder) *batcher {
 	return &batcher{
-		maxRecords: maxRecords, maxBytes: maxBytes, maxWait: maxWait,
+		maxRecords: maxRecords, maxBytes: maxBytes, maxWait: maxWait, encoder: encoder,
 		filling: &batch{Encoder: encoder(), next: start},
 		spare:   &batch{Encoder: encoder()},
 		changed: make(chan struct{}, 1),
@@ -78,7 +79,7 @@ func (b *batcher) fill(ctx context.Context, chunk *bus.Chunk, cursor *bus.Cursor
 func (b *batcher) fillSome(chunk *bus.Chunk, cursor *bus.Cursor, r *bus.Record, out *trigger.Record, held *bool) (done bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	f := b.filling
+	f, maxBytes := b.filling, b.maxBytes()
 	for {
 		if !*held {
 			if *held, err = chunk.Next(r); !*held {
@@ -90,7 +91,7 @@ func (b *batcher) fillSome(chunk *bus.Chunk, cursor *bus.Cursor, r *bus.Record, 
 		}
 		n := f.Len()
 		size := recordSize(r)
-		if n >= b.maxRecords || n > 0 && f.Size()+size > b.maxBytes {
+		if n >= b.maxRecords || n > 0 && f.Size()+size > maxBytes {
 			f.full = true
 			return false, nil
 		}
@@ -104,7 +105,7 @@ func (b *batcher) fillSome(chunk *bus.Chunk, cursor *bus.Cursor, r *bus.Record, 
 		}
 		f.Append(out)
 		f.next = r.Offset + 1
-		f.full = n+1 >= b.maxRecords || f.Size() >= b.maxBytes
+		f.full = n+1 >= b.maxRecords || f.Size() >= maxBytes
 		*held = false
 	}
 }
@@ -158,6 +159,9 @@ func (b *batcher) take(ctx context.Context, done int64) *batch {
 // put gives back the batch that take gave.
 func (b *batcher) put(done *batch) {
 	done.Reset()
+	if done.Cap() > 2*b.maxBytes() { // of a large record, or from when there was more room
+		done.Encoder = b.encoder()
+	}
 	*done = batch{Encoder: done.Encoder}
 	b.mu.Lock()
 	b.spare = done

@@ -34,6 +34,9 @@ type Config struct {
 	RetryMax time.Duration `env:"RETRY_MAX" envDefault:"30s"`
 	// Watch is how often topics are looked at for partitions added, and the lag is read.
 	Watch time.Duration `env:"WATCH_INTERVAL" envDefault:"5s"`
+	// BatchMemory is the memory for all batches together. Batches are sent before
+	// they are full where there is not room for more.
+	BatchMemory service.Bytes `env:"BATCH_MEMORY" envDefault:"96MiB"`
 	// FetchBytes is about how much one fetch of a partition reads.
 	FetchBytes service.Bytes `env:"FETCH_BYTES" envDefault:"1MiB"`
 }
@@ -51,6 +54,8 @@ func (c *Config) Check() error {
 		return service.Settingf("RETRY_MIN=%s must be above 0 and not above RETRY_MAX=%s", c.RetryMin, c.RetryMax)
 	case c.Watch <= 0:
 		return service.Settingf("WATCH_INTERVAL must be above 0")
+	case c.BatchMemory < 1<<20 || c.BatchMemory > 64<<30:
+		return service.Settingf("BATCH_MEMORY=%s must be between 1MiB and 64GiB", c.BatchMemory)
 	case c.FetchBytes < 1<<10 || c.FetchBytes > 64<<20:
 		return service.Settingf("FETCH_BYTES=%s must be between 1KiB and 64MiB", c.FetchBytes)
 	}
@@ -64,6 +69,7 @@ type shared struct {
 	gateway     *gateway.Client
 	metrics     *Metrics
 	deadLetters *deadLetters
+	budget      *budget
 }
 
 // Connector triggers functions. Make one with New, and Close it in the end.
@@ -76,7 +82,7 @@ type Connector struct {
 // New makes a connector that triggers nothing yet.
 func New(cfg Config, kafka *bus.Client, gw *gateway.Client, metrics *Metrics) *Connector {
 	return &Connector{
-		shared:  shared{cfg: cfg, bus: kafka, gateway: gw, metrics: metrics, deadLetters: &deadLetters{client: kafka}},
+		shared:  shared{cfg: cfg, bus: kafka, gateway: gw, metrics: metrics, deadLetters: &deadLetters{client: kafka}, budget: &budget{bytes: int(cfg.BatchMemory)}},
 		running: map[string]*consumer{},
 		wrong:   map[string]string{},
 	}
@@ -161,7 +167,7 @@ func (c *Connector) start(ctx context.Context, sub *subscription.Subscription, b
 			<-before.done
 		}
 		c.bus.Consume(ctx, bus.GroupConfig{
-			Group: sub.Group, Topics: sub.Topics, Start: sub.Start, Instance: c.cfg.Instance,
+			Group: sub.Group, Topics: sub.Topics, Start: sub.Start, Instance: c.cfg.Instance, Window: window(sub),
 			SessionTimeout: c.cfg.SessionTimeout, WatchInterval: c.cfg.Watch, Log: log,
 		}, func(ctx context.Context, g *bus.Generation) { c.generation(ctx, sub, g, log) })
 	}()
@@ -171,6 +177,8 @@ func (c *Connector) start(ctx context.Context, sub *subscription.Subscription, b
 // generation delivers all partitions of a generation until it ends.
 func (c *Connector) generation(ctx context.Context, sub *subscription.Subscription, g *bus.Generation, log *slog.Logger) {
 	c.metrics.generations.WithLabelValues(sub.Group).Inc()
+	c.budget.partitions.Add(int64(len(g.Assigned)))
+	defer c.budget.partitions.Add(-int64(len(g.Assigned)))
 	var wg sync.WaitGroup
 	var parts []*partition
 	for _, at := range g.Assigned {

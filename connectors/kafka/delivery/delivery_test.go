@@ -72,7 +72,7 @@ func (r *rig) single() map[string]string {
 func config() delivery.Config {
 	return delivery.Config{
 		CallTimeout: 3 * time.Second, SessionTimeout: 6 * time.Second, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
-		Watch: 100 * time.Millisecond, FetchBytes: 1 << 20,
+		Watch: 100 * time.Millisecond, FetchBytes: 1 << 20, BatchMemory: 64 << 20,
 	}
 }
 

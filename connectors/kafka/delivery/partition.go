@@ -38,6 +38,12 @@ type partition struct {
 	// doubt is the offset up to which records may have been applied by a call
 	// whose end is not known: deliveries that start below it are resumed.
 	doubt int64
+	// inherited is how many more records the owner before us may have had, if they
+	// lie below end.
+	inherited int
+	// ahead is how many records have been done since it was last known that all
+	// that was done is committed.
+	ahead int
 	// end of the log as of the first fetch; closed when it is known.
 	end      int64
 	endKnown chan struct{}
@@ -52,7 +58,8 @@ func newPartition(sh *shared, sub *subscription.Subscription, gen *bus.Generatio
 		endKnown: make(chan struct{}),
 	}
 	p.done.Store(at.Offset)
-	p.batcher = newBatcher(sub.MaxRecords, sub.MaxBytes, sub.MaxWait, at.Offset, func() *trigger.Encoder {
+	maxBytes := func() int { return min(sub.MaxBytes, sh.budget.share()) }
+	p.batcher = newBatcher(sub.MaxRecords, maxBytes, sub.MaxWait, at.Offset, func() *trigger.Encoder {
 		return trigger.NewEncoder(sub.Format, at.Topic, at.Info.ID, at.Partition)
 	})
 	return p
@@ -78,7 +85,7 @@ func (p *partition) read(ctx context.Context) {
 	retry.InitialInterval, retry.MaxInterval = 50*time.Millisecond, 5*time.Second
 	known, failing := false, false
 	for ctx.Err() == nil {
-		chunk, err := cursor.Fetch(ctx, idleWait, int(p.cfg.FetchBytes))
+		chunk, err := cursor.Fetch(ctx, idleWait, min(int(p.cfg.FetchBytes), p.budget.share()))
 		if err == nil {
 			if !known {
 				known, p.end = true, chunk.End
@@ -132,13 +139,7 @@ func (p *partition) call(ctx context.Context) {
 	case <-p.endKnown:
 	}
 	if p.at.Resumed {
-		// The owner before us can have had no more out than one call's records, and
-		// none that were not yet written.
-		most := int64(p.sub.MaxRecords)
-		if p.sub.Format == trigger.Single {
-			most = 1
-		}
-		p.doubt = min(p.at.Offset+most, p.end)
+		p.inherited = p.at.Window
 	}
 	for ctx.Err() == nil {
 		b := p.batcher.take(ctx, p.done.Load())
@@ -189,6 +190,9 @@ func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = p.cfg.RetryMin, p.cfg.RetryMax
 	for attempt := 1; ; attempt++ {
+		if err := p.mayCall(ctx, j-i); err != nil {
+			return err
+		}
 		v, err := p.once(ctx, b, i, j)
 		if err != nil {
 			return err
@@ -231,10 +235,31 @@ func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
 	}
 }
 
+// window is how many records may be done or out since the last commit, so that
+// the next owner knows which it has to be careful with.
+func window(sub *subscription.Subscription) int {
+	if sub.Format == trigger.Single {
+		return 100
+	}
+	return sub.MaxRecords
+}
+
+// mayCall waits until a call with so many records keeps to the rules: the
+// partition is ours for sure, and commits are not too far behind.
+func (p *partition) mayCall(ctx context.Context, records int) error {
+	if p.ahead > 0 && p.ahead+records > window(p.sub) {
+		if err := p.gen.AwaitCommit(ctx, p.at, p.done.Load()); err != nil {
+			return err
+		}
+		p.ahead = 0
+	}
+	return p.gen.Await(ctx)
+}
+
 // once makes one call. It is not ended by ctx: a call in flight is finished.
 func (p *partition) once(ctx context.Context, b *batch, i, j int) (verdict, error) {
 	first, last := b.Offset(i), b.Offset(j-1)
-	resumed := first < p.doubt
+	resumed := first < p.doubt || p.inherited > 0 && first < p.end
 	var headers http.Header
 	var parts [3][]byte
 	if p.sub.Format == trigger.Single {
@@ -294,6 +319,8 @@ func (p *partition) settle(ctx context.Context, b *batch, i, j int, failed func(
 		}
 	}
 	p.finish(b.Offset(j-1) + 1)
+	p.ahead += j - i
+	p.inherited -= j - i
 	return nil
 }
 
