@@ -150,7 +150,7 @@ func (k *known) days(ctx context.Context, iv interval, from, to int64, limit int
 	list = []candle{}
 	for i := range days {
 		_, end := window.Day(days[i].Exchange, days[i].Start)
-		list = append(list, k.candle(days[i].Start, end, days[i:i+1]))
+		list = append(list, k.candle(days[i].Start, end, days[i:i+1], true))
 		from = max(from, end)
 	}
 	if len(list) == limit || from >= to {
@@ -191,14 +191,16 @@ func (k *known) sum(ctx context.Context, iv interval, from, to int64, limit int)
 		for n < len(minutes) && minutes[n].Start < end {
 			n++
 		}
-		list = append(list, k.candle(start, end, minutes[:n]))
+		list = append(list, k.candle(start, end, minutes[:n], iv.minutes == 1))
 		minutes = minutes[n:]
 	}
 	return list, next, nil
 }
 
-// candle sums up the windows of an interval.
-func (k *known) candle(start, end int64, windows []store.Candle) candle {
+// candle sums up the windows of an interval; whole says that the one there is
+// has its length. It is sealed if that one is stored, or if seal has been past its
+// end: of windows without trades nothing is stored.
+func (k *known) candle(start, end int64, windows []store.Candle, whole bool) candle {
 	var s window.State
 	source := windows[0].Source
 	for i := range windows {
@@ -212,7 +214,7 @@ func (k *known) candle(start, end int64, windows []store.Candle) candle {
 		Open:  tick.Price(s.Open.Price), High: tick.Price(s.High.Price),
 		Low: tick.Price(s.Low.Price), Close: tick.Price(s.Close.Price),
 		Volume: s.Volume, Turnover: sumDecimal(s.Turnover), VWAP: vwap(s.Turnover, s.Volume),
-		TickCount: s.Count, Source: source.String(), Sealed: end <= k.sealed,
+		TickCount: s.Count, Source: source.String(), Sealed: end <= k.sealed || whole && windows[0].SealedAt != 0,
 	}
 }
 
