@@ -60,7 +60,7 @@ func awaitEnd(ctx context.Context, pid int, birth string) error {
 		select {
 		case <-tick.C:
 		case <-patience.C:
-			return fmt.Errorf("runtime (pid %d) did not stop within %s: kill -9 %d ends it and all its parts", pid, stopPatience, pid)
+			return fmt.Errorf("the runtime (pid %d) did not stop within %s: kill -9 %d ends it and all its parts", pid, stopPatience, pid)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

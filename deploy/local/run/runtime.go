@@ -134,7 +134,7 @@ func lockDir(dir string) (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("a runtime is at work already on %s: `make status` shows it, `make stop` stops it", dir)
+			return nil, fmt.Errorf("already running on %s: `make status` shows it, `make stop` stops it", dir)
 		}
 		return nil, fmt.Errorf("hold the folder for data: %w", err)
 	}
