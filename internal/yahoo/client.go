@@ -331,8 +331,8 @@ type request struct {
 	url       *url.URL
 	cookies   string
 	jar       http.CookieJar // collects what is set, through redirects
-	anyStatus bool           // an answer of any status below 500 but 429 will do
-	once      bool           // there is something else to try where this is not reached
+	anyStatus bool           // an answer of any status but 429 will do
+	optional  bool           // there is something else to ask where this is not reached
 	// check says whether the body is what it should be. A RateLimited from it
 	// counts as one.
 	check func(*answer) error
@@ -368,7 +368,7 @@ func (c *Client) exchange(ctx context.Context, r request) (*answer, error) {
 		case NotFound, BadRequest:
 			c.gate.accepted(sent)
 		}
-		if !e.temporary() || attempt >= c.cfg.Attempts || ctx.Err() != nil || r.once && e.Kind == Unreachable {
+		if !e.temporary() || attempt >= c.cfg.Attempts || ctx.Err() != nil || r.optional && e.Kind == Unreachable {
 			return nil, e
 		}
 		if e.Kind != RateLimited && e.Kind != Unavailable {
@@ -393,7 +393,7 @@ func (c *Client) once(ctx context.Context, r request) (sent time.Time, a *answer
 		return sent, nil, ctx.Err()
 	}
 	if err := c.limiter.Wait(ctx); err != nil {
-		return sent, nil, err
+		return sent, nil, fmt.Errorf("wait for a turn within YAHOO_RATE: %w", err)
 	}
 	if err := c.gate.pass(ctx); err != nil {
 		return sent, nil, err

@@ -228,6 +228,13 @@ func TestCookiesComeFromTheFirstPageThatSetsOne(t *testing.T) {
 			t.Errorf("%d cookie calls, %v", s.Calls("cookie"), err)
 		}
 	})
+	t.Run("the first page fails", func(t *testing.T) {
+		s, url := standIn(t, yahootest.Options{})
+		s.Inject(yahootest.InternalError().On("cookie").Once())
+		if _, err := client(t, config(url)).Quotes(t.Context(), []string{"AAPL"}); err != nil || s.Calls("cookie") != 2 {
+			t.Errorf("%d cookie calls, %v", s.Calls("cookie"), err)
+		}
+	})
 	t.Run("the first page can't be reached", func(t *testing.T) {
 		s, url := standIn(t, yahootest.Options{})
 		cfg := config(url)

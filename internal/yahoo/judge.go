@@ -20,18 +20,14 @@ func (a *answer) judge(r request) error {
 		e.Kind = RateLimited
 		e.RetryAfter = retryAfter(a.header, time.Now())
 		return e
+	case r.anyStatus:
+		return nil
 	case a.status >= 500:
 		e.Kind = Unavailable
 		e.RetryAfter = retryAfter(a.header, time.Now())
 		return e
-	case r.anyStatus:
-		return nil
-	}
-	if a.status == http.StatusOK {
-		if err := a.wanted(r); err != nil {
-			return err
-		}
-		return nil
+	case a.status == http.StatusOK:
+		return a.wanted(r)
 	}
 	e.Kind = BadAnswer
 	switch {

@@ -58,11 +58,11 @@ func (c *Client) fetchCookies(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		// The status does not matter: fc.yahoo.com sets its cookie with a 404.
-		_, err = c.exchange(ctx, request{call: "cookie", url: page, jar: jar, anyStatus: true, once: i < len(c.cookiePages)-1})
+		// The status does not matter: fc.yahoo.com sets its cookie with an error.
+		_, err = c.exchange(ctx, request{call: "cookie", url: page, jar: jar, anyStatus: true, optional: i < len(c.cookiePages)-1})
 		if err != nil {
 			var e *Error
-			if !errors.As(err, &e) || e.Kind == RateLimited || e.Kind == Unavailable || ctx.Err() != nil {
+			if !errors.As(err, &e) || e.Kind == RateLimited || ctx.Err() != nil {
 				return "", err
 			}
 			if first == nil {
