@@ -10,6 +10,7 @@ package seal
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,7 +32,7 @@ import (
 // guarantees.
 type Store interface {
 	Incarnation(ctx context.Context, topic string, topicID [16]byte) (int32, error)
-	TakeLease(ctx context.Context, name string, d time.Duration) (store.Lease, error)
+	TakeLease(ctx context.Context, name, holder string, d time.Duration) (store.Lease, error)
 	EndLease(ctx context.Context, l store.Lease) error
 
 	ReadMarks(ctx context.Context) (marks []store.Mark, horizon int64, err error)
@@ -141,6 +142,10 @@ type Sealer struct {
 	log   Log
 	now   func() time.Time
 
+	// holder names this Sealer as the lease's holder, of which it is one run at a time.
+	holder  string
+	working sync.Mutex
+
 	mu sync.Mutex
 	// days holds what this process has marked during the leases up to term.
 	days map[store.DayMark]struct{}
@@ -149,7 +154,7 @@ type Sealer struct {
 
 // New makes a Sealer.
 func New(cfg Config, s Store, l Log) *Sealer {
-	return &Sealer{cfg: cfg, store: s, log: l, now: time.Now, days: map[store.DayMark]struct{}{}}
+	return &Sealer{cfg: cfg, store: s, log: l, now: time.Now, holder: rand.Text(), days: map[store.DayMark]struct{}{}}
 }
 
 // Run seals what can be sealed, within Config.Time. After an error, what was
@@ -207,7 +212,12 @@ type run struct {
 }
 
 func (r *run) leased(ctx context.Context) error {
-	lease, err := r.store.TakeLease(ctx, "seal", leaseTime)
+	if !r.working.TryLock() {
+		r.report.Busy = true
+		return nil
+	}
+	defer r.working.Unlock()
+	lease, err := r.store.TakeLease(ctx, "seal", r.holder, leaseTime)
 	if errors.Is(err, store.ErrHeld) {
 		r.report.Busy = true
 		return nil

@@ -404,7 +404,7 @@ func alone(t *testing.T, s *store.Store, at time.Time) {
 	w := newWorld(t, s, 1, at.Add(2*minute))
 	w.publish(0, at, trade("ALONE", at, 100, 1, 1))
 	w.catchUp("process", "persist")
-	lease, err := s.TakeLease(t.Context(), "seal", time.Minute)
+	lease, err := s.TakeLease(t.Context(), "seal", "another", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,7 +417,7 @@ func alone(t *testing.T, s *store.Store, at time.Time) {
 	if r := w.seal(); r.Busy || r.Sealed != 1 {
 		t.Errorf("after that: %+v", r)
 	}
-	next, err := s.TakeLease(t.Context(), "seal", 2*time.Second)
+	next, err := s.TakeLease(t.Context(), "seal", "another", 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,6 +428,13 @@ func alone(t *testing.T, s *store.Store, at time.Time) {
 	testbed.Eventually(t, 20*time.Second, "the lease of a dead holder has run out", func() bool { return !w.seal().Busy })
 	if err := s.EndLease(t.Context(), next); err != nil {
 		t.Fatal(err)
+	}
+	// A run of its own that could not give the lease back does not stop it.
+	if _, err := s.TakeLease(t.Context(), "seal", w.sealer.holder, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.seal(); r.Busy {
+		t.Errorf("its own lease stops it: %+v", r)
 	}
 	w.checkNothingIsLeft()
 }
@@ -540,7 +547,7 @@ func rebuild(t *testing.T, s *store.Store, at time.Time) {
 	// Somebody has written over the candles, with a version that seal gives next.
 	for i := range int64(4) {
 		wrong := store.Candle{Symbol: "BUILT", Start: at.Add(time.Duration(i) * minute).UnixMilli(), State: window.State{Count: 7}, SealedAt: 1}
-		lease, err := s.TakeLease(t.Context(), "seal", time.Minute)
+		lease, err := s.TakeLease(t.Context(), "seal", "somebody", time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -580,7 +587,7 @@ func rebuild(t *testing.T, s *store.Store, at time.Time) {
 	w.cfg.TicksTTL = 48 * time.Hour
 	w.sealer = w.newSealer(s)
 	full := store.Candle{Symbol: "BUILT", Start: at.UnixMilli(), State: window.State{Count: 5}, SealedAt: 1}
-	lease, err := s.TakeLease(t.Context(), "seal", time.Minute)
+	lease, err := s.TakeLease(t.Context(), "seal", "somebody", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -296,11 +296,11 @@ func (l Lease) Version(step int64) int64 {
 // ErrHeld is wrapped by the error of TakeLease where somebody else has the lease.
 var ErrHeld = errors.New("somebody else is at it")
 
-// TakeLease takes the lease of the name for the given time. The error wraps
-// ErrHeld where another has it. After another error the lease may be taken for
-// nobody until the time has passed.
-func (s *Store) TakeLease(ctx context.Context, name string, d time.Duration) (Lease, error) {
-	holder := gocql.MustRandomUUID().String()
+// TakeLease takes the lease of the name for the given time, as the holder. A
+// holder that lost touch with its lease may take it again, if nothing that it did
+// under it goes on. The error wraps ErrHeld where another has it. After another
+// error the lease may be held by this holder.
+func (s *Store) TakeLease(ctx context.Context, name, holder string, d time.Duration) (Lease, error) {
 	l := Lease{name: name, holder: holder, Until: time.Now().Add(d)}
 	fail := func(err error) (Lease, error) { return Lease{}, fmt.Errorf("take the lease of %s: %w", name, err) }
 	lwt := func(stmt string, args ...any) (bool, map[string]any, error) {
@@ -309,7 +309,11 @@ func (s *Store) TakeLease(ctx context.Context, name string, d time.Duration) (Le
 			SerialConsistency(gocql.LocalSerial).RetryPolicy(nil).MapScanCAS(row)
 		return applied, row, err
 	}
-	applied, row, err := lwt("UPDATE leases USING TTL ? SET holder = ? WHERE name = ? IF holder = null", int(d/time.Second), holder, name)
+	const take = "UPDATE leases USING TTL ? SET holder = ? WHERE name = ? IF holder = ?"
+	applied, row, err := lwt(take, int(d/time.Second), holder, name, nil)
+	if err == nil && !applied && row["holder"] == holder {
+		applied, row, err = lwt(take, int(d/time.Second), holder, name, holder)
+	}
 	if err == nil && !applied {
 		err = fmt.Errorf("%w (%v)", ErrHeld, row["holder"])
 	}
