@@ -90,7 +90,9 @@ func Cassandra(ctx context.Context, o Options) (process.Plan, error) {
 		return process.Plan{}, fmt.Errorf("the jars in %s are not whole: remove that folder and start again", lib)
 	}
 	args := []string{
-		fmt.Sprintf("-Xms%dm", o.HeapMB), fmt.Sprintf("-Xmx%dm", o.HeapMB),
+		// Cassandra locks its memory where it may, so a heap that is whole from the
+		// start is in memory from the start: it grows instead.
+		fmt.Sprintf("-Xms%dm", min(o.HeapMB, 256)), fmt.Sprintf("-Xmx%dm", o.HeapMB),
 		fmt.Sprintf("-XX:MaxDirectMemorySize=%dm", max(o.HeapMB/2, 256)), "-Xss256k",
 		"-XX:+UseG1GC", "-XX:+ParallelRefProcEnabled", "-XX:MaxGCPauseMillis=100", "-XX:+ExitOnOutOfMemoryError",
 		"-XX:+UseStringDeduplication", "-XX:+PerfDisableSharedMem", "-XX:ReservedCodeCacheSize=128m",
