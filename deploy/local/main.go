@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,7 +26,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal has its usual effect: we die at once, and all children with us.
 	context.AfterFunc(ctx, stop)
-	if err := command(ctx, os.Args[1:]); err != nil {
+	if err := command(ctx, os.Args[1:]); errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "ticktape: interrupted")
+		os.Exit(1)
+	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "ticktape:", err)
 		os.Exit(1)
 	}

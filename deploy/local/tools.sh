@@ -14,8 +14,8 @@ need() { # what-in-words package...
 	missing+=("$@")
 }
 
-# Whether apt-get knows the package.
-known() { apt-cache show "$1" >/dev/null 2>&1; }
+# Whether apt-get can install the package.
+known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
 
 java_found() {
 	local java version

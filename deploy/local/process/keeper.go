@@ -186,7 +186,11 @@ func (p Plan) Run(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.await(ctx, proc); err != nil {
+	err = p.await(ctx, proc)
+	if ctx.Err() != nil {
+		return nil, errors.Join(ctx.Err(), proc.Kill())
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s did not start (%w); the end of its log:\n%s", p.Spec.Name, err, p.Spec.Log.End()), proc.Kill())
 	}
 	return proc, nil
