@@ -215,10 +215,11 @@ func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *
 }
 
 func (p *Processor) count(ctx context.Context, w store.Window, from, to int64, states []store.SymbolState) error {
-	// A call that was stopped for a while (a paused container, a laptop's lid)
-	// must not wake up and send what its successor has counted meanwhile. The clock
-	// is read here because a timer may fire late after a pause.
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < answerTime {
+	// A call that was stopped for a while (a paused container, a suspended machine)
+	// must not wake up and send what its successor has counted meanwhile. The clocks
+	// are read here because a timer may fire late after a pause, and both of them
+	// because one stands still while a machine is suspended and the other can be set.
+	if deadline, ok := ctx.Deadline(); ok && min(time.Until(deadline), time.Until(deadline.Round(0))) < answerTime {
 		return fmt.Errorf("count window %s: too late in the call to begin", w)
 	}
 	err := p.Store.Count(ctx, w, from, to, states)

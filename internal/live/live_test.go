@@ -378,8 +378,13 @@ func testOtherEnds(t *testing.T, s *store.Store) {
 		resumed bool
 	}{
 		{0, 40, false},
-		{0, 40, true}, {20, 30, true}, {0, 60, true}, // the same, a part, more
-		{59, 80, true}, {80, 80, false}, {80, 81, false}, {30, 100, true},
+		{0, 40, true},
+		{20, 30, true},
+		{0, 60, true}, // the same, a part, more
+		{59, 80, true},
+		{80, 80, false},
+		{80, 81, false},
+		{30, 100, true},
 	} {
 		process(t, p, tp.batch(d.i, d.j, d.resumed))
 	}
