@@ -2,7 +2,7 @@ package live
 
 import (
 	"context"
-	"sync"
+	"fmt"
 
 	"ticktape/internal/bus"
 	"ticktape/internal/store"
@@ -15,38 +15,56 @@ import (
 type Service struct {
 	store *store.Lazy
 
-	mu       sync.Mutex
-	producer *bus.Producer
+	turn     chan struct{} // holds one token: whoever took it may make the producer
+	producer *bus.Producer // written by the holder of the token
 }
 
 // NewService makes a Service. It does not connect.
 func NewService() *Service {
-	return &Service{store: store.NewLazy(store.ConfigFromEnv)}
+	return &Service{store: store.NewLazy(store.ConfigFromEnv), turn: make(chan struct{}, 1)}
 }
 
 // Process is Processor.Process. A connection that can't be had is an error like
 // any other.
 func (s *Service) Process(ctx context.Context, b *trigger.Batch) (trigger.Failures, error) {
-	p, err := s.connect(ctx)
+	st, err := s.store.Get(ctx)
 	if err != nil {
 		return nil, putOff(b, err)
 	}
+	producer, err := s.windows(ctx)
+	if err != nil {
+		return nil, putOff(b, err)
+	}
+	p := Processor{Store: st, Windows: producer}
 	return p.Process(ctx, b)
 }
 
-func (s *Service) connect(ctx context.Context) (*Processor, error) {
-	st, err := s.store.Get(ctx)
+// windows returns the producer for the topic of windows, which it creates where
+// nobody has: no one else writes to it.
+func (s *Service) windows(ctx context.Context) (*bus.Producer, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the connection to Kafka: %w", ctx.Err())
+	}
+	if s.producer != nil {
+		return s.producer, nil
+	}
+	cfg, err := bus.ConfigFromEnv()
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.producer == nil {
-		cfg, err := bus.ConfigFromEnv()
-		if err != nil {
+	client := bus.New(cfg)
+	for _, t := range bus.StandardTopics(cfg) {
+		if t.Name != cfg.WindowsTopic {
+			continue
+		}
+		if err := client.EnsureTopics(ctx, t); err != nil {
+			client.Close()
 			return nil, err
 		}
-		s.producer = bus.New(cfg).Producer(cfg.WindowsTopic)
 	}
-	return &Processor{Store: st, Windows: s.producer}, nil
+	s.producer = client.Producer(cfg.WindowsTopic)
+	return s.producer, nil
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/segmentio/kafka-go"
+
 	"ticktape/internal/live"
 	"ticktape/internal/store"
 	"ticktape/internal/testbed"
@@ -23,7 +25,14 @@ func TestServiceSaysWhatIsAwayAndTriesAgain(t *testing.T) {
 	first.Close()
 	t.Setenv("CASSANDRA_KEYSPACE", cfg.Keyspace)
 	t.Setenv("CASSANDRA_TIMEOUT", cfg.Timeout.String())
-	t.Setenv("WINDOWS_TOPIC", testbed.Topic(t, "windows", 1))
+	topic := testbed.Topic(t, "windows", 1) + "_new" // one that nobody has made
+	t.Setenv("WINDOWS_TOPIC", topic)
+	t.Cleanup(func() {
+		client := &kafka.Client{Addr: kafka.TCP(testbed.Kafka(t)...), Timeout: 20 * time.Second}
+		if _, err := client.DeleteTopics(context.Background(), &kafka.DeleteTopicsRequest{Topics: []string{topic}}); err != nil {
+			t.Logf("delete topic %s: %v", topic, err)
+		}
+	})
 	tp := newTape()
 	tp.add(trade("AAPL", minute, 1, 1), tick.Protobuf)
 	s := live.NewService()
@@ -46,9 +55,6 @@ func TestServiceSaysWhatIsAwayAndTriesAgain(t *testing.T) {
 		t.Setenv("KAFKA_BROKERS", "127.0.0.1:1")
 		away(false, "connection refused")
 	})
-	// Cassandra is there by now. Kafka's address is a setting, so that a new
-	// service reads it.
-	s = live.NewService()
 	if _, err := s.Process(t.Context(), tp.all()); err != nil {
 		t.Error(err)
 	}
