@@ -724,6 +724,61 @@ func TestTwoConnectorsShareAFunctionsPartitions(t *testing.T) {
 	}
 }
 
+func TestACallInFlightIsFinishedBeforeItsPartitionGoesToAnother(t *testing.T) {
+	r := newRig(t, 2)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f := &function{answer: func(_ http.ResponseWriter, _ int, c *call) {
+		if c.batch.Partition == 1 {
+			once.Do(func() {
+				close(arrived)
+				<-release
+			})
+		}
+	}}
+	r.gw.Deploy("flight", r.annotations("kafka.batch.max-records", "5"), f.ServeHTTP)
+	r.publish(values(0, 50)...)
+	one := r.start()
+	<-arrived
+	two := r.start()
+	testbed.Eventually(t, patience, "the first gives its partitions up", func() bool {
+		n, _ := two.metric(t, "kafka_connector_functions")
+		return n == 1
+	})
+	close(release)
+	testbed.Eventually(t, patience, "each has one", func() bool { return one.assigned(t) == 1 && two.assigned(t) == 1 })
+	r.waitDone(f, 50)
+	r.committed(r.topic+".f", 50)
+	got := f.finished()
+	slices.SortFunc(got, func(a, b string) int { return mustInt(t, a) - mustInt(t, b) })
+	if diff := cmp.Diff(texts(0, 50), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWhatTheOwnerBeforeCanHaveHadIsResumedAndNothingElse(t *testing.T) {
+	r := newRig(t, 1)
+	// A commit that says that up to 12 records past offset 10 may have been worked on.
+	info, err := r.bus.TopicInfo(t.Context(), r.topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.publish(values(0, 40)...)
+	meta := "topic-id=" + bus.FormatID(info.ID) + " partitions=1 window=12"
+	if _, err := r.admin().OffsetCommit(t.Context(), &kafka.OffsetCommitRequest{GroupID: r.topic + ".f", GenerationID: -1, Topics: map[string][]kafka.OffsetCommit{r.topic: {{Partition: 0, Offset: 10, Metadata: meta}}}}); err != nil {
+		t.Fatal(err)
+	}
+	f := &function{}
+	r.gw.Deploy("takes-over", r.annotations("kafka.batch.max-records", "5"), f.ServeHTTP)
+	r.start()
+	r.waitDone(f, 30)
+	for _, c := range f.all() {
+		if want := c.first() < 22; c.resumed != want || c.batch.Resumed != want {
+			t.Errorf("the batch from offset %d: resumed %v, want %v", c.first(), c.resumed, want)
+		}
+	}
+}
+
 func TestACallInFlightIsFinishedWhenTheConnectorStops(t *testing.T) {
 	r := newRig(t, 1)
 	arrived, release := make(chan struct{}), make(chan struct{})
