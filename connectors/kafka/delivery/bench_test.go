@@ -51,6 +51,29 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
+// BenchmarkLatency measures how long a single record of an idle topic takes from
+// its publication to the function's call, with a max-wait of 10 ms.
+func BenchmarkLatency(b *testing.B) {
+	r := newRig(b, 12)
+	called := make(chan struct{}, 1)
+	r.gw.Deploy("latency", r.annotations(), func(_ http.ResponseWriter, req *http.Request) {
+		if _, err := io.Copy(io.Discard, req.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		called <- struct{}{}
+	})
+	k := r.start()
+	testbed.Eventually(b, patience, "the partitions are assigned", func() bool { return k.assigned(b) == 12 })
+	p := r.bus.Producer(r.topic)
+	defer p.Close()
+	for i := 0; b.Loop(); i++ {
+		if err := p.Publish(b.Context(), []kafka.Message{{Key: fmt.Append(nil, i)}}); err != nil {
+			b.Fatal(err)
+		}
+		<-called
+	}
+}
+
 func backlog(b *testing.B, r *rig, n int) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	p := r.bus.Producer(r.topic)
