@@ -9,9 +9,9 @@ import (
 	"ticktape/internal/trigger"
 )
 
-var persist = history.NewService()
+var ticks = history.NewService()
 
 // Handle stores a batch of records, as the connector for Kafka sends it.
 func Handle(req handler.Request) (handler.Response, error) {
-	return trigger.Serve(req, persist), nil
+	return trigger.Serve(req, ticks.Persist), nil
 }

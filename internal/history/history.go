@@ -9,7 +9,6 @@ package history
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -160,18 +159,43 @@ func (w *Writer) unmarked(log int32, g *grouping) (marks []store.Mark) {
 	return marks
 }
 
-// NewService makes the function of batches that persist serves. It connects to
-// Cassandra at the first call, with the settings of the environment.
-func NewService() func(context.Context, *trigger.Batch) (trigger.Failures, error) {
-	lazy := store.NewLazy(store.ConfigFromEnv)
-	var once sync.Once
-	var w *Writer
-	return func(ctx context.Context, b *trigger.Batch) (trigger.Failures, error) {
-		s, err := lazy.Get(ctx)
-		if err != nil {
-			return nil, trigger.RetryLater{After: retryAfter, Cause: fmt.Errorf("persist: %w", err)}
-		}
-		once.Do(func() { w = New(s) })
-		return w.Persist(ctx, b)
+// Service stores the batches of the function persist. It connects to Cassandra
+// at the first call, with the settings of the environment.
+type Service struct {
+	store *store.Lazy
+
+	mu     sync.Mutex
+	writer *Writer
+}
+
+// NewService makes a Service. It does not connect.
+func NewService() *Service {
+	return &Service{store: store.NewLazy(store.ConfigFromEnv)}
+}
+
+// Persist is Writer.Persist, and a trigger.RetryLater where there is no
+// connection.
+func (s *Service) Persist(ctx context.Context, b *trigger.Batch) (trigger.Failures, error) {
+	w, err := s.get(ctx)
+	if err != nil {
+		return nil, trigger.RetryLater{After: retryAfter, Cause: err}
 	}
+	return w.Persist(ctx, b)
+}
+
+func (s *Service) get(ctx context.Context) (*Writer, error) {
+	db, err := s.store.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writer == nil {
+		// Of all functions persist is the one that TICKS_TTL is for.
+		if err := db.KeepTicks(ctx); err != nil {
+			return nil, err
+		}
+		s.writer = New(db)
+	}
+	return s.writer, nil
 }

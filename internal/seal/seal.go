@@ -41,6 +41,7 @@ type Store interface {
 	SealedUntil(ctx context.Context) (int64, error)
 	WriteSealedUntil(ctx context.Context, start int64) error
 
+	TicksTTL(ctx context.Context) (time.Duration, error)
 	FedLogs(ctx context.Context) ([]int32, error)
 	Summaries(ctx context.Context, w store.Window) *store.Summaries
 	ReadChunk(ctx context.Context, start int64, row *chunk.Row) ([]chunk.Record, error)
@@ -78,8 +79,6 @@ type Config struct {
 	// logged even later are added by sealing it again. It must exceed what the clocks
 	// of seal's machine and of Kafka's brokers differ by.
 	Lateness time.Duration `env:"LATENESS" envDefault:"5s"`
-	// TicksTTL is how long ticks are kept, and so how far back a window can be sealed.
-	TicksTTL time.Duration `env:"TICKS_TTL" envDefault:"720h"`
 	// Rate paces the writes, in statements a second, so that a minute's candles
 	// don't hold up the live windows.
 	Rate float64 `env:"SEAL_RATE" envDefault:"2000"`
@@ -99,8 +98,11 @@ const (
 	liveLimit     = 23 * time.Hour
 	auditLimit    = 24 * time.Hour
 	countersLimit = 25 * time.Hour
-	// expiryMargin is taken off TicksTTL: windows older than that may have lost ticks.
+	// expiryMargin is taken off the time for which ticks are kept: windows older
+	// than that may have lost some.
 	expiryMargin = 24 * time.Hour
+	// rebuildLimit is how many windows can be put on the list at a time.
+	rebuildLimit = 31 * 24 * 60
 	// symbolsAtOnce and logsAtOnce bound what of a window is worked on side by side.
 	symbolsAtOnce = 8
 	logsAtOnce    = 16
@@ -177,13 +179,23 @@ func (e RangeError) Error() string { return string(e) }
 // have expired, or where none is in the range.
 func (s *Sealer) Rebuild(ctx context.Context, from, to time.Time) (Report, error) {
 	now := s.now()
-	if oldest := s.expiry(now); window.Start(max(from.UnixMilli(), 0)) < oldest {
-		return Report{}, RangeError(fmt.Sprintf("from is %s: ticks are kept for %s, so windows can be rebuilt from %s on",
-			from.UTC().Format(time.RFC3339), s.cfg.TicksTTL, time.UnixMilli(oldest+window.Length-1).UTC().Truncate(time.Minute).Format(time.RFC3339)))
+	ttl, err := s.store.TicksTTL(ctx)
+	if err != nil {
+		return Report{}, err
 	}
-	start, end := window.Start(from.UnixMilli()), window.Start(min(to.UnixMilli()+window.Length-1, now.UnixMilli()))
+	if ttl > 0 { // ticks are not kept for ever
+		oldest := now.Add(-max(ttl-expiryMargin, 0)).Truncate(time.Minute).Add(time.Minute)
+		if from.Before(oldest) {
+			return Report{}, RangeError(fmt.Sprintf("from is %s: ticks are kept for %s, so windows can be rebuilt from %s on",
+				from.UTC().Format(time.RFC3339), ttl, oldest.UTC().Format(time.RFC3339)))
+		}
+	}
+	start, end := window.Start(max(from.UnixMilli(), 0)), window.Start(min(to.UnixMilli()+window.Length-1, now.UnixMilli()))
 	if start >= end {
 		return Report{}, RangeError("no window that is over lies between from and to")
+	}
+	if (end-start)/window.Length > rebuildLimit {
+		return Report{}, RangeError(fmt.Sprintf("from and to are more than %d days apart: rebuild in several parts", rebuildLimit/(24*60)))
 	}
 	if err := s.store.MarkRange(ctx, start, end, now.UnixMilli()); err != nil {
 		return Report{}, err
@@ -191,11 +203,6 @@ func (s *Sealer) Rebuild(ctx context.Context, from, to time.Time) (Report, error
 	report, err := s.Run(ctx)
 	report.Marked = (end - start) / window.Length
 	return report, err
-}
-
-// expiry is the time before which windows may have lost ticks.
-func (s *Sealer) expiry(now time.Time) int64 {
-	return now.Add(-max(s.cfg.TicksTTL-expiryMargin, 0)).UnixMilli()
 }
 
 // run is one call.
@@ -339,12 +346,13 @@ func (r *run) due(ctx context.Context, marks []store.Mark, sealed int64) (*workl
 func (r *run) windows(ctx context.Context, due *worklist, sealed int64) error {
 	for due.open < due.ready && r.now().Sub(r.began) < r.cfg.Time {
 		w := due.list[due.open]
-		if err := r.window(ctx, w); err != nil {
+		dirty := w.start < sealed
+		if err := r.window(ctx, w, dirty); err != nil {
 			return fmt.Errorf("seal window %s: %w", stamp(w.start), err)
 		}
 		due.open++
 		r.report.Sealed++
-		if w.start < sealed {
+		if dirty {
 			r.report.Dirty++
 		}
 	}

@@ -573,6 +573,7 @@ func rebuild(t *testing.T, s *store.Store, at time.Time) {
 		"ticks that may have expired": {w.now.Add(-29 * 24 * time.Hour).Add(-minute), w.now},
 		"a window that is not over":   {w.now.Add(time.Hour), w.now.Add(2 * time.Hour)},
 		"a time before 1970":          {time.UnixMilli(-1), w.now},
+		"an empty range":              {at, at},
 	} {
 		var bad RangeError
 		if r, err := w.sealer.Rebuild(t.Context(), c.from, c.to); !errors.As(err, &bad) {
@@ -582,27 +583,31 @@ func rebuild(t *testing.T, s *store.Store, at time.Time) {
 	w.checkNothingIsLeft()
 
 	// Months later a trade of the old window turns up. Its ticks have expired, so
-	// the candle stays.
+	// the candle stays, whether it had more trades or as many others.
 	w.now = at.Add(60 * 24 * time.Hour)
-	w.cfg.TicksTTL = 48 * time.Hour
-	w.sealer = w.newSealer(s)
-	full := store.Candle{Symbol: "BUILT", Start: at.UnixMilli(), State: window.State{Count: 5}, SealedAt: 1}
-	lease, err := s.TakeLease(t.Context(), "seal", "somebody", time.Minute)
-	if err != nil {
-		t.Fatal(err)
+	for i, count := range []int64{5, 2} {
+		full := store.Candle{Symbol: "BUILT", Start: at.UnixMilli(), State: window.State{Count: count, Volume: 77}, SealedAt: 1}
+		lease, err := s.TakeLease(t.Context(), "seal", "somebody", time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.WriteCandle(t.Context(), store.Minute, &full, lease.Version(0)), s.EndLease(t.Context(), lease)); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			w.publish(0, w.now, trade("BUILT", at.Add(time.Second), 1, 1, 99))
+			w.catchUp("process", "persist")
+		} else if err := s.WriteMarks(t.Context(), []store.Mark{{Window: store.Window{Start: at.UnixMilli(), Log: 1}}}); err != nil {
+			t.Fatal(err)
+		}
+		if r := w.seal(); r.Expired != 1 || r.Candles != 0 {
+			t.Errorf("%+v, want one candle left as it is", r)
+		}
+		if got, err := s.ReadCandles(t.Context(), "BUILT", store.Minute, at.UnixMilli(), at.UnixMilli()+1, 1); err != nil || len(got) != 1 || got[0].Count != count {
+			t.Errorf("the candle became %+v, error %v", got, err)
+		}
+		w.checkNothingIsLeft()
 	}
-	if err := errors.Join(s.WriteCandle(t.Context(), store.Minute, &full, lease.Version(0)), s.EndLease(t.Context(), lease)); err != nil {
-		t.Fatal(err)
-	}
-	w.publish(0, w.now, trade("BUILT", at.Add(time.Second), 1, 1, 99))
-	w.catchUp("process", "persist")
-	if r := w.seal(); r.Expired != 1 || r.Candles != 0 {
-		t.Errorf("%+v, want one candle left as it is", r)
-	}
-	if got, err := s.ReadCandles(t.Context(), "BUILT", store.Minute, at.UnixMilli(), at.UnixMilli()+1, 1); err != nil || len(got) != 1 || got[0].Count != 5 {
-		t.Errorf("the candle became %+v, error %v", got, err)
-	}
-	w.checkNothingIsLeft()
 }
 
 func outOfTime(t *testing.T, s *store.Store, at time.Time) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,13 +17,16 @@ import (
 // window seals one window: candles first, then what has to follow from them, and
 // the marks last, so that whatever cuts it off, the window stays on the list until
 // all is done.
-func (r *run) window(ctx context.Context, w windowMarks) error {
+func (r *run) window(ctx context.Context, w windowMarks, dirty bool) error {
 	version := r.version()
 	audits, err := r.readLive(ctx, w.start)
 	if err != nil {
 		return err
 	}
-	if err := r.symbols(ctx, w.start, version, audits); err != nil {
+	// A range that is to be rebuilt has its ticks, and perhaps candles that are wrong.
+	rebuilt := slices.ContainsFunc(w.marks, func(m store.Mark) bool { return m.Log == 0 })
+	task := symbolTask{run: r, start: w.start, version: version, guarded: dirty && !rebuilt}
+	if err := r.symbols(ctx, task, audits); err != nil {
 		return err
 	}
 	again := false
@@ -55,9 +59,9 @@ func (r *run) window(ctx context.Context, w windowMarks) error {
 	return r.store.DeleteMarks(ctx, w.marks)
 }
 
-// symbols goes through all symbols of a window, the logs side by side, and
-// audits and seals each.
-func (r *run) symbols(ctx context.Context, start, version int64, audits []*audit) error {
+// symbols goes through all symbols of a window, the logs side by side, and does
+// the task, completed for each, which audits and seals it.
+func (r *run) symbols(ctx context.Context, task symbolTask, audits []*audit) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(symbolsAtOnce)
 	var opening errgroup.Group
@@ -66,7 +70,7 @@ func (r *run) symbols(ctx context.Context, start, version int64, audits []*audit
 	for i, log := range r.logs {
 		streams[i] = &stream{audit: audits[i]}
 		opening.Go(func() error {
-			streams[i].rows = r.store.Summaries(ctx, store.Window{Start: start, Log: log})
+			streams[i].rows = r.store.Summaries(ctx, store.Window{Start: task.start, Log: log})
 			streams[i].next()
 			return nil
 		})
@@ -80,7 +84,8 @@ func (r *run) symbols(ctx context.Context, start, version int64, audits []*audit
 				symbol, found = name, true
 			}
 		}
-		task := symbolTask{run: r, start: start, version: version, symbol: symbol}
+		task := task
+		task.symbol = symbol
 		for _, s := range streams {
 			if part, ok := s.take(symbol); ok && found {
 				task.parts = append(task.parts, part)
@@ -168,8 +173,11 @@ type logPart struct {
 type symbolTask struct {
 	*run
 	start, version int64
-	symbol         string
-	parts          []logPart
+	// guarded: the candle may be there, made of ticks that have expired since. Ticks
+	// are only ever added, so one that would shrink has lost some.
+	guarded bool
+	symbol  string
+	parts   []logPart
 }
 
 func (t *symbolTask) do(ctx context.Context) error {
@@ -206,13 +214,12 @@ func (t *symbolTask) write(ctx context.Context, c *store.Candle) error {
 	if err := t.pace.Wait(ctx); err != nil {
 		return err
 	}
-	if c.Start < t.expiry(t.began) {
-		// Ticks are only ever added, so a candle that would shrink has lost some.
+	if t.guarded {
 		old, err := t.store.ReadCandles(ctx, c.Symbol, store.Minute, c.Start, c.Start+1, 1)
 		if err != nil {
 			return err
 		}
-		if len(old) > 0 && old[0].Count > c.Count {
+		if len(old) > 0 && lost(&old[0].State, &c.State) {
 			t.add(func(r *Report) { r.Expired++ })
 			return nil
 		}
@@ -223,4 +230,11 @@ func (t *symbolTask) write(ctx context.Context, c *store.Candle) error {
 	t.add(func(r *Report) { r.Candles++ })
 	start, end := window.Day(c.Exchange, c.Start)
 	return t.markDay(ctx, store.DayMark{Symbol: c.Symbol, Start: start, End: end}, t.version)
+}
+
+// lost tells whether trades that were in old are missing in now, which has all that
+// are stored.
+func lost(old, now *window.State) bool {
+	return old.Count > now.Count ||
+		old.Count == now.Count && (old.Volume != now.Volume || old.PriceSum != now.PriceSum || old.Turnover != now.Turnover)
 }

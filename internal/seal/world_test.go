@@ -57,7 +57,7 @@ func newWorld(t testing.TB, s *store.Store, partitions int, now time.Time) *worl
 		t: t, store: s, now: now, topic: "ticks",
 		cfg: Config{
 			Topic: "ticks", ProcessGroup: "process", PersistGroup: "persist",
-			Lateness: 5 * time.Second, TicksTTL: 30 * 24 * time.Hour, Rate: 1e6, Time: time.Minute,
+			Lateness: 5 * time.Second, Rate: 1e6, Time: time.Minute,
 		},
 		live:    &live.Processor{Store: s, Windows: quiet{}, Quiet: time.Millisecond},
 		history: history.New(s),

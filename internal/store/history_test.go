@@ -3,6 +3,7 @@ package store_test
 import (
 	"math"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -61,6 +62,24 @@ func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
 	}
 	if diff := cmp.Diff(want[2:], got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTicksAreKeptForTicksTTLAlsoAfterItChanged(t *testing.T) {
+	cfg := testbed.Cassandra(t)
+	for _, ttl := range []time.Duration{48 * time.Hour, 72 * time.Hour, 72 * time.Hour} {
+		cfg.TicksTTL = ttl
+		s, err := store.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.KeepTicks(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.TicksTTL(t.Context()); got != ttl || err != nil {
+			t.Errorf("ticks are kept for %s, want %s, error %v", got, ttl, err)
+		}
+		s.Close()
 	}
 }
 

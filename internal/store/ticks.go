@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gocql/gocql"
 
@@ -50,6 +51,33 @@ func (s *Store) WriteChunks(ctx context.Context, w Window, chunks []Chunk) error
 			return fmt.Errorf("write %d chunks of window %s: %w", n, w, err)
 		}
 		chunks = chunks[n:]
+	}
+	return nil
+}
+
+// TicksTTL returns for how long ticks that are stored now are kept. Idempotent.
+func (s *Store) TicksTTL(ctx context.Context) (time.Duration, error) {
+	var seconds int
+	err := s.session.Query("SELECT default_time_to_live FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'ticks'", s.cfg.Keyspace).
+		WithContext(ctx).Scan(&seconds)
+	if err != nil {
+		return 0, fmt.Errorf("read how long ticks are kept: %w", err)
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// KeepTicks has ticks that are stored from now on kept for Config.TicksTTL, as
+// tables that were made with another setting do not. Idempotent.
+func (s *Store) KeepTicks(ctx context.Context) error {
+	have, err := s.TicksTTL(ctx)
+	if err != nil || have == s.cfg.TicksTTL.Truncate(time.Second) {
+		return err
+	}
+	for _, table := range []string{"unsealed_windows", "ticks"} {
+		err := s.session.Query(fmt.Sprintf("ALTER TABLE %s WITH default_time_to_live = %d", table, s.cfg.TicksTTL/time.Second)).WithContext(ctx).Exec()
+		if err != nil {
+			return fmt.Errorf("keep %s for TICKS_TTL: %w", table, err)
+		}
 	}
 	return nil
 }
