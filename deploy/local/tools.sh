@@ -15,7 +15,10 @@ need() { # what-in-words package...
 }
 
 # Whether apt-get can install the package.
-known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'; }
+known() {
+	case $(apt-cache policy "$1" 2>/dev/null) in *"Candidate: "[0-9]*) return 0 ;; esac
+	return 1
+}
 
 java_found() {
 	local java version
