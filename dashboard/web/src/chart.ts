@@ -110,7 +110,7 @@ export class ChartView {
       live.hidden = this.chart.timeScale().scrollPosition() > -2;
       if (range && range.from < nearEdge) void this.loadOlder();
     });
-    live.addEventListener('click', () => this.chart.timeScale().scrollToRealTime());
+    live.addEventListener('click', () => this.chart.timeScale().scrollToPosition(4, false));
   }
 
   /** Shows another symbol or interval, or the same one anew. */

@@ -3,7 +3,7 @@ import { calm, element } from './dom';
 import type { Quote } from './market';
 import { arrow, changeText, priceText } from './text';
 
-const pause = 320;
+const pause = 360;
 const longest = 24;
 
 /** The ticker tape: trades as they come, the newest printed at its right end. For the eye only. */
@@ -37,7 +37,7 @@ export class Tape {
     this.strip.append(item);
     while (this.strip.childElementCount > longest) this.strip.firstElementChild!.remove();
     if (calm.matches) return;
-    const width = item.getBoundingClientRect().width;
-    this.strip.animate([{ transform: `translateX(${width}px)` }, { transform: 'none' }], { duration: pause - 40, easing: 'linear' });
+    // In steps, as a printer's feed goes.
+    this.strip.animate([{ transform: `translateX(${item.offsetWidth}px)` }, { transform: 'none' }], { duration: pause - 80, easing: 'steps(6, end)' });
   }
 }

@@ -15,6 +15,7 @@ interface Row {
   name: HTMLElement;
   line: SVGPolylineElement;
   dot: SVGCircleElement;
+  wash: HTMLElement;
   last: HTMLElement;
   change: HTMLElement;
   percent: HTMLElement;
@@ -133,8 +134,9 @@ export class WatchList {
     trend.append(image);
 
     const lastCell = element('td', 'last');
+    const wash = element('i', 'wash');
     const last = element('span');
-    lastCell.append(last);
+    lastCell.append(wash, last);
     const change = element('td', 'change');
     const percentCell = element('td', 'percent');
     const percentArrow = element('span', 'arrow');
@@ -145,7 +147,7 @@ export class WatchList {
     tr.append(head, trend, lastCell, change, percentCell, volume);
     tr.hidden = !this.matches(q.symbol);
 
-    const row: Row = { element: tr, link, name, line, dot, last, change, percent, percentArrow, volume, price: q.price, time: q.time, drawn: 0 };
+    const row: Row = { element: tr, link, name, line, dot, wash, last, change, percent, percentArrow, volume, price: q.price, time: q.time, drawn: 0 };
     this.rows.set(q.symbol, row);
     const after = [...this.body.rows].find((r) => (r.dataset['symbol'] ?? '') > q.symbol);
     this.body.insertBefore(tr, after ?? null);
@@ -155,9 +157,9 @@ export class WatchList {
 
   private flash(row: Row, difference: number): void {
     if (calm.matches || row.element.hidden) return;
-    const tone = difference > 0 ? '--up-wash' : difference < 0 ? '--down-wash' : '--even-wash';
-    const colour = getComputedStyle(document.documentElement).getPropertyValue(tone);
-    row.last.animate([{ backgroundColor: colour }, { backgroundColor: 'transparent' }], { duration: 600, easing: 'ease-out' });
+    row.wash.className = `wash ${difference > 0 ? 'up' : difference < 0 ? 'down' : 'even'}`;
+    // Opacity alone, so that nothing is painted anew while it fades.
+    row.wash.animate([{ opacity: 1 }, { opacity: 0 }], { duration: 600, easing: 'ease-out' });
   }
 
   private outline(q: Quote, row: Row): void {

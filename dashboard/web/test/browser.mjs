@@ -110,7 +110,21 @@ await step('list, head, chart, tape and pulse move', async () => {
 
 await step('what is shown is what was published, to the last digit', async () => {
   await tell('market/pause');
-  const { quotes } = await (await fetch(`${url}/api/snapshot`)).json();
+  try {
+    await exact();
+  } finally {
+    await tell('market/resume');
+  }
+});
+
+async function exact() {
+  const settled = async () => (await (await fetch(`${url}/api/snapshot`)).json()).quotes;
+  let quotes = await settled();
+  for (let before; JSON.stringify(before) !== JSON.stringify(quotes); ) {
+    before = quotes;
+    await page.waitForTimeout(400);
+    quotes = await settled();
+  }
   for (const q of quotes) {
     const shown = `#rows tr[data-symbol="${q.symbol}"] .last`;
     const decimals = { 'EURUSD=X': 5 }[q.symbol] ?? 2;
@@ -125,8 +139,7 @@ await step('what is shown is what was published, to the last digit', async () =>
   }
   const last = quotes.find((q) => q.symbol === 'AAPL').windows.at(-1);
   assert.equal((await text(page, '#legend-close')).replaceAll(',', ''), Number(last.close).toFixed(2));
-  await tell('market/resume');
-});
+}
 
 await step('a symbol is chosen by mouse, keyboard and address', async () => {
   await page.locator('#rows tr[data-symbol="MSFT"]').click();
@@ -257,6 +270,7 @@ await step('a dashboard that is killed is reconnected to, and its successor goes
   assert.match(await text(page, '#state'), /Reconnecting/);
   assert.match(await text(page, '#notice'), /does not answer.*as of \d/s);
   await shot(page, 'reconnecting');
+  await accessible(page, 'the page while it reconnects');
   await tell('dashboard/start');
   await state(page, 'live');
   expectBroken = false;
@@ -270,6 +284,7 @@ await step('a market that stops is said to be stale', async () => {
   await page.waitForFunction(() => document.body.dataset.state === 'stale', null, { timeout: 60_000 });
   assert.match(await text(page, '#state'), /No update for \d+/);
   await shot(page, 'stale');
+  await accessible(page, 'the page with stale prices');
   await tell('market/resume');
   await state(page, 'live');
 });
