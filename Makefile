@@ -85,4 +85,8 @@ distclean: clean ## clean, and remove downloads too
 
 bin:
 	@[ -n "$$(command -v go)" ] || { echo "Go is missing: install Go 1.26 or later" >&2; exit 1; }
-	@go build -o build/local ./deploy/local
+	@go build -o build/local ./deploy/local & pid=$$!; tenths=0; \
+	while kill -0 $$pid 2>/dev/null; do \
+	  sleep 0.1; tenths=$$((tenths + 1)); \
+	  if [ $$((tenths % 50)) = 0 ]; then echo "       … building the runtime ($$((tenths / 10)) s)"; fi; \
+	done; wait $$pid

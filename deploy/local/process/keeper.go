@@ -58,6 +58,7 @@ type Death struct {
 // Keeper keeps a child running: when it dies it is started again, after a pause
 // that grows while it keeps dying. Its methods are safe for concurrent use.
 type Keeper struct {
+	name  string
 	plan  func(context.Context) (Plan, error)
 	watch Watcher
 
@@ -78,11 +79,12 @@ type Watcher struct {
 	Died    func(Death)
 }
 
-// Keep starts the child. plan is asked before every start, so that a port which
-// has been taken meanwhile can be another one. Stop ends it.
-func Keep(plan func(context.Context) (Plan, error), watch Watcher) *Keeper {
+// Keep starts the child, which people call name. plan is asked before every
+// start, so that a port which has been taken meanwhile can be another one. Stop
+// ends it. A child that never got ready is Await's to tell of, and not the watcher's.
+func Keep(name string, plan func(context.Context) (Plan, error), watch Watcher) *Keeper {
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &Keeper{plan: plan, watch: watch, cancel: cancel, done: make(chan struct{}), first: make(chan struct{})}
+	k := &Keeper{name: name, plan: plan, watch: watch, cancel: cancel, done: make(chan struct{}), first: make(chan struct{})}
 	k.status.State = Starting
 	go k.keep(ctx)
 	return k
@@ -95,7 +97,8 @@ func (k *Keeper) keep(ctx context.Context) {
 	for {
 		begun := time.Now()
 		plan, err := k.plan(ctx)
-		if err == nil {
+		started := err == nil
+		if started {
 			err = k.live(ctx, plan)
 		}
 		if ctx.Err() != nil {
@@ -105,13 +108,17 @@ func (k *Keeper) keep(ctx context.Context) {
 		if time.Since(begun) > healthyLife {
 			wait = backoffMin
 		}
-		death := Death{Name: plan.Spec.Name, Ending: err.Error(), Log: plan.Spec.Log.End(), Wait: wait}
+		death := Death{Name: k.name, Ending: err.Error(), Log: plan.Spec.Log.End(), Wait: wait}
 		k.update(func(s *Status) {
 			s.State, s.PID, s.Ending = Down, 0, death.Ending
 			s.Restarts++
 		})
-		k.settle(fmt.Errorf("%s ended while it started (%w); the end of its log:\n%s", death.Name, err, death.Log))
-		k.watch.Died(death)
+		if started {
+			err = fmt.Errorf("%s ended while it started (%w); the end of its log:\n%s", k.name, err, death.Log)
+		}
+		if k.settle(err) == nil {
+			k.watch.Died(death)
+		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -203,13 +210,16 @@ func (k *Keeper) update(change func(*Status)) {
 	k.watch.Changed()
 }
 
-func (k *Keeper) settle(err error) {
+// settle says how the first start went where that is not known yet, and gives
+// what is known.
+func (k *Keeper) settle(err error) error {
 	select {
 	case <-k.first:
 	default:
 		k.firstOf = err
 		close(k.first)
 	}
+	return k.firstOf
 }
 
 // Await waits until the child has got ready for the first time. Where its first

@@ -225,7 +225,7 @@ func never(ctx context.Context) error {
 
 func TestAKeptChildIsStartedAgainUntilItIsStopped(t *testing.T) {
 	var w watched
-	k := Keep(planOf(t, "exec sleep 1000", atOnce), w.watcher())
+	k := Keep("child", planOf(t, "exec sleep 1000", atOnce), w.watcher())
 	defer k.Stop()
 	if err := k.Await(t.Context()); err != nil {
 		t.Fatal(err)
@@ -258,10 +258,22 @@ func TestAKeptChildIsStartedAgainUntilItIsStopped(t *testing.T) {
 
 func TestAChildThatNeverGetsReadyIsToldWithTheEndOfItsLog(t *testing.T) {
 	var w watched
-	k := Keep(planOf(t, "echo out of luck; exit 4", never), w.watcher())
+	k := Keep("child", planOf(t, "echo out of luck; exit 4", never), w.watcher())
 	defer k.Stop()
 	err := k.Await(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "exit status 4") || !strings.Contains(err.Error(), "out of luck") {
+		t.Errorf("error: %v", err)
+	}
+	if len(w.all()) != 0 {
+		t.Error("it was told twice")
+	}
+}
+
+func TestAPlanThatCanNotBeMadeIsToldAsItIs(t *testing.T) {
+	want := errors.New("no jars")
+	k := Keep("child", func(context.Context) (Plan, error) { return Plan{}, want }, (&watched{}).watcher())
+	defer k.Stop()
+	if err := k.Await(t.Context()); err != want {
 		t.Errorf("error: %v", err)
 	}
 }
@@ -269,7 +281,7 @@ func TestAChildThatNeverGetsReadyIsToldWithTheEndOfItsLog(t *testing.T) {
 func TestAChildThatTakesTooLongToGetReadyIsKilled(t *testing.T) {
 	var w watched
 	plan := planOf(t, "exec sleep 1000", never)
-	k := Keep(func(ctx context.Context) (Plan, error) {
+	k := Keep("child", func(ctx context.Context) (Plan, error) {
 		p, err := plan(ctx)
 		p.ReadyTimeout = 20 * time.Millisecond
 		return p, err
@@ -282,9 +294,9 @@ func TestAChildThatTakesTooLongToGetReadyIsKilled(t *testing.T) {
 
 func TestAKeeperCanBeStoppedWhileItsChildStartsOrIsDown(t *testing.T) {
 	for name, k := range map[string]*Keeper{
-		"starting": Keep(planOf(t, "exec sleep 1000", never), (&watched{}).watcher()),
-		"down":     Keep(planOf(t, "exit 1", atOnce), (&watched{}).watcher()),
-		"no plan":  Keep(func(context.Context) (Plan, error) { return Plan{}, errors.New("no jars") }, (&watched{}).watcher()),
+		"starting": Keep("child", planOf(t, "exec sleep 1000", never), (&watched{}).watcher()),
+		"down":     Keep("child", planOf(t, "exit 1", atOnce), (&watched{}).watcher()),
+		"no plan":  Keep("child", func(context.Context) (Plan, error) { return Plan{}, errors.New("no jars") }, (&watched{}).watcher()),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := k.Stop(); err != nil {

@@ -277,7 +277,7 @@ func (f *function) newReplica() *replica {
 		WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10,
 		DisableCompression: true,
 	}}
-	r.keeper = process.Keep(f.plan, process.Watcher{Changed: f.refresh, Died: func(d process.Death) {
+	r.keeper = process.Keep("function "+f.deployment.Service, f.plan, process.Watcher{Changed: f.refresh, Died: func(d process.Death) {
 		r.transport.CloseIdleConnections()
 		f.provider.cfg.Died(d)
 	}})

@@ -225,7 +225,7 @@ func (r *runtime) stopAll() error {
 
 // keep starts a part and waits until it is ready.
 func (r *runtime) keep(ctx context.Context, kind, name string, log *process.Log, plan func(context.Context) (process.Plan, error)) error {
-	p := &part{name: name, kind: kind, log: log, keeper: process.Keep(plan, r.watch)}
+	p := &part{name: name, kind: kind, log: log, keeper: process.Keep(name, plan, r.watch)}
 	r.mu.Lock()
 	r.parts = append(r.parts, p)
 	r.mu.Unlock()

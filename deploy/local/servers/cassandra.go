@@ -159,6 +159,10 @@ commitlog_sync_group_window: 5ms
 commitlog_segment_size: 32MiB
 commitlog_total_space: 512MiB
 commitlog_disk_access_mode: auto
+# A node that can't write ends, and is started again by whoever keeps it, rather
+# than go on without answering.
+disk_failure_policy: die
+commit_failure_policy: die
 
 memtable:
   configurations:
