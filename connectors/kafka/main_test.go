@@ -190,7 +190,7 @@ func TestAConnectorKilledBetweenCallAndCommitLosesNothing(t *testing.T) {
 
 func TestSettingsThatCantBeUsedAreToldInOneLine(t *testing.T) {
 	for env, want := range map[string]string{
-		"CALL_TIMEOUT=50s":       "SESSION_TIMEOUT=45s must be above CALL_TIMEOUT=50s",
+		"CALL_TIMEOUT=50s":       "SESSION_TIMEOUT=45s must be at least 1s above CALL_TIMEOUT=50s",
 		"GATEWAY_URL=gateway":    `GATEWAY_URL=\"gateway\" is no address`,
 		"FETCH_BYTES=1":          "FETCH_BYTES=1 must be between",
 		"KAFKA_USER=somebody":    "secret kafka-password is missing",

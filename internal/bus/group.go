@@ -35,9 +35,10 @@ type GroupConfig struct {
 	// within SessionTimeout, after a crash say, gets its partitions back at once.
 	// No two members that live at the same time may share a name. Empty for none.
 	Instance string
-	// SessionTimeout is after how long of silence a member counts as dead. Work in
-	// hand when a generation ends must be done within it.
+	// SessionTimeout is after how long of silence a member counts as dead, and
+	// Longest is how long a piece of work can take, which must be less.
 	SessionTimeout time.Duration
+	Longest        time.Duration
 	// Window is how many records of a partition a member may have worked on since
 	// its last commit: work keeps to it by waiting for commits. The next owner
 	// learns it from the commit.
@@ -52,6 +53,8 @@ var (
 	ErrRebalance = errors.New("the group rebalances")
 	ErrLost      = errors.New("the group has given up this member")
 	ErrChanged   = errors.New("a topic was made, remade, deleted or got new partitions")
+
+	errStopped = errors.New("told to stop")
 )
 
 // Consume is a member of a consumer group until ctx is done. In each generation
@@ -115,8 +118,8 @@ type Generation struct {
 	infos map[string]Info
 	end   context.CancelCauseFunc
 
-	// heard is when the last heartbeat that was answered was sent, in Unix nanoseconds.
-	heard atomic.Int64
+	// heard is when the last heartbeat that was answered was sent.
+	heard atomic.Pointer[time.Time]
 
 	// coordinator is the id of the broker that leads the group, or -1.
 	coordinator atomic.Int32
@@ -198,7 +201,7 @@ func (m *member) join(ctx context.Context) (*Generation, error) {
 	}
 	g := &Generation{ID: resp.GenerationID, member: m, id: m.id, infos: infos, dirty: map[*Assignment]int64{}, wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
 	g.coordinator.Store(-1)
-	g.heard.Store(asked.UnixNano())
+	g.heard.Store(&asked)
 	for topic, partitions := range synced.Assignment.AssignedPartitions {
 		info, ok := infos[topic]
 		if !ok {
@@ -315,7 +318,11 @@ func (m *member) run(ctx context.Context, g *Generation, work func(context.Conte
 		end(errors.New("work has returned"))
 		close(worked)
 		commits.Wait()
-		m.cfg.Log.Info("partitions given up", "generation", g.ID, "reason", context.Cause(genCtx))
+		reason := context.Cause(genCtx)
+		if errors.Is(reason, context.Canceled) {
+			reason = errStopped
+		}
+		m.cfg.Log.Info("partitions given up", "generation", g.ID, "reason", reason)
 	}
 	dismiss()
 	wg.Wait()
@@ -333,7 +340,7 @@ func (g *Generation) names() []string {
 // beat sends heartbeats until ctx is done, and ends the generation when the
 // coordinator asks for it or has not answered for a session.
 func (m *member) beat(ctx context.Context, g *Generation) {
-	interval := min(m.cfg.SessionTimeout/10, time.Second)
+	interval := min(m.cfg.SessionTimeout/10, (m.cfg.SessionTimeout-m.cfg.Longest)/4, time.Second)
 	for {
 		pause(ctx, interval)
 		if ctx.Err() != nil {
@@ -343,14 +350,14 @@ func (m *member) beat(ctx context.Context, g *Generation) {
 		err := m.heartbeat(ctx, g)
 		switch {
 		case err == nil:
-			g.heard.Store(sent.UnixNano())
+			g.heard.Store(&sent)
 		case errors.Is(err, kafka.RebalanceInProgress):
-			g.heard.Store(sent.UnixNano())
+			g.heard.Store(&sent)
 			g.end(ErrRebalance)
 		case errors.Is(err, kafka.UnknownMemberId), errors.Is(err, kafka.IllegalGeneration), errors.Is(err, kafka.FencedInstanceID):
 			g.end(fmt.Errorf("%w: %w", ErrLost, err))
 			return
-		case !g.current():
+		case g.silence() > m.cfg.SessionTimeout:
 			g.end(fmt.Errorf("%w: no answer to heartbeats: %w", ErrLost, err))
 			return
 		}
@@ -414,11 +421,10 @@ func (g *Generation) coordinatorError(code int16, malformed error) error {
 	if malformed != nil || code == 0 {
 		return malformed
 	}
-	if err := kafka.Error(code); err != kafka.NotCoordinatorForGroup { //nolint:errorlint // a code
-		return err
+	if kafka.Error(code) == kafka.NotCoordinatorForGroup {
+		g.coordinator.Store(-1)
 	}
-	g.coordinator.Store(-1)
-	return kafka.NotCoordinatorForGroup
+	return kafka.Error(code)
 }
 
 // watch ends the generation when the topics are not what they were.
@@ -513,18 +519,21 @@ func (g *Generation) Done(a *Assignment, next int64) {
 	}
 }
 
-// current says whether the partitions can't have been given to others: Kafka has
-// heard of this member within a session.
-func (g *Generation) current() bool {
-	return time.Now().UnixNano()-g.heard.Load() < int64(g.member.cfg.SessionTimeout)
+// silence is for how long Kafka may not have heard of this member. Both clocks
+// are asked: one does not count the time that a machine sleeps, the other can be set.
+func (g *Generation) silence() time.Duration {
+	heard, now := *g.heard.Load(), time.Now()
+	return max(now.Sub(heard), now.Round(0).Sub(heard.Round(0)))
 }
 
-// Await returns when it is sure that the partitions are still this member's, or
-// the error of ctx. It keeps a process that was frozen, or cut off from Kafka,
-// from going on with what others have taken over. Call it before each piece of
-// work; it costs next to nothing.
-func (g *Generation) Await(ctx context.Context) error {
-	for !g.current() {
+// AwaitOwnership returns when it is sure that the partitions stay this member's
+// for the longest time that a piece of work can take, or the error of ctx. It
+// keeps a process that was frozen, or is cut off from Kafka, from going on with
+// what others have taken over. Call it before each piece of work; it costs next
+// to nothing.
+func (g *Generation) AwaitOwnership(ctx context.Context) error {
+	cfg := &g.member.cfg
+	for g.silence() > cfg.SessionTimeout-cfg.Longest {
 		pause(ctx, 20*time.Millisecond)
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -67,7 +67,7 @@ func (p *Producer) Publish(ctx context.Context, msgs []kafka.Message) error {
 	err := p.writer.WriteMessages(ctx, msgs...)
 	// The transport does not know a topic that was made a moment ago. Nothing has
 	// been written then.
-	for start := time.Now(); err == kafka.UnknownTopicOrPartition && time.Since(start) < 2*metadataTTL; { //nolint:errorlint // not one of many
+	for start := time.Now(); errors.Is(err, kafka.UnknownTopicOrPartition) && time.Since(start) < 2*metadataTTL; {
 		pause(ctx, metadataTTL/10)
 		err = p.writer.WriteMessages(ctx, msgs...)
 	}

@@ -29,7 +29,7 @@ var errMalformed = errors.New("malformed answer of Kafka")
 const maxAnswer = 1 << 30
 
 // ApiKey implements protocol.Message.
-func (e *exchange) ApiKey() protocol.ApiKey { return e.key } //nolint:revive,staticcheck // the interface spells it so
+func (e *exchange) ApiKey() protocol.ApiKey { return e.key }
 
 // Required implements protocol.RawExchanger.
 func (e *exchange) Required(map[protocol.ApiKey]int16) bool { return true }

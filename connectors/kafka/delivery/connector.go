@@ -23,7 +23,8 @@ type Config struct {
 	// of the functions, or their ends are never heard.
 	CallTimeout time.Duration `env:"CALL_TIMEOUT" envDefault:"40s"`
 	// SessionTimeout is after how long of silence Kafka takes a connector for dead
-	// and gives its partitions to others. It must be above CallTimeout.
+	// and gives its partitions to others. It must be above CallTimeout: no call is
+	// made that might not be back by then.
 	SessionTimeout time.Duration `env:"SESSION_TIMEOUT" envDefault:"45s"`
 	// Instance names this connector to Kafka, so that it gets its partitions back
 	// at once when it is started again after a crash. No two connectors that run at
@@ -46,8 +47,8 @@ func (c *Config) Check() error {
 	switch {
 	case c.CallTimeout <= 0:
 		return service.Settingf("CALL_TIMEOUT must be above 0")
-	case c.SessionTimeout <= c.CallTimeout:
-		return service.Settingf("SESSION_TIMEOUT=%s must be above CALL_TIMEOUT=%s, or Kafka gives partitions away while their calls are out", c.SessionTimeout, c.CallTimeout)
+	case c.SessionTimeout < c.CallTimeout+time.Second:
+		return service.Settingf("SESSION_TIMEOUT=%s must be at least 1s above CALL_TIMEOUT=%s, or Kafka gives partitions away while their calls are out", c.SessionTimeout, c.CallTimeout)
 	case c.SessionTimeout < 6*time.Second || c.SessionTimeout > 30*time.Minute:
 		return service.Settingf("SESSION_TIMEOUT=%s is not what Kafka takes: between 6s and 30m", c.SessionTimeout)
 	case c.RetryMin <= 0 || c.RetryMax < c.RetryMin:
@@ -168,7 +169,7 @@ func (c *Connector) start(ctx context.Context, sub *subscription.Subscription, b
 		}
 		c.bus.Consume(ctx, bus.GroupConfig{
 			Group: sub.Group, Topics: sub.Topics, Start: sub.Start, Instance: c.cfg.Instance, Window: window(sub),
-			SessionTimeout: c.cfg.SessionTimeout, WatchInterval: c.cfg.Watch, Log: log,
+			SessionTimeout: c.cfg.SessionTimeout, Longest: c.cfg.CallTimeout, WatchInterval: c.cfg.Watch, Log: log,
 		}, func(ctx context.Context, g *bus.Generation) { c.generation(ctx, sub, g, log) })
 	}()
 	return k

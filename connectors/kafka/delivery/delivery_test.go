@@ -381,7 +381,7 @@ func TestACallThatFailedIsMadeAgainWithTheSameBatch(t *testing.T) {
 		{"401 is not the records' fault", status(401), false},
 		{"403 is not the records' fault", status(403), false},
 		{"404 is not the records' fault", status(404), false},
-		{"a redirect is not the records' fault", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }, false},
+		{"a redirect is not the records' fault", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, false},
 		{"a list of failures that is none", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Batch-Failures", "all")
 			w.WriteHeader(200)

@@ -253,7 +253,7 @@ func (p *partition) mayCall(ctx context.Context, records int) error {
 		}
 		p.ahead = 0
 	}
-	return p.gen.Await(ctx)
+	return p.gen.AwaitOwnership(ctx)
 }
 
 // once makes one call. It is not ended by ctx: a call in flight is finished.
