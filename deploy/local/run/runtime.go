@@ -562,7 +562,8 @@ func (r *runtime) startRest(ctx context.Context) error {
 				if err != nil {
 					return process.Plan{}, err
 				}
-				return r.plan(name, log, port, awaitDial(local(port)), "METRICS_ADDR="+local(port)), nil
+				// A name of its own lets the Kafka connector go on at once after a crash.
+				return r.plan(name, log, port, awaitDial(local(port)), "METRICS_ADDR="+local(port), "KAFKA_INSTANCE=local"), nil
 			})
 		})
 	}
