@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/bits"
 
 	"ticktape/internal/tick/tickpb"
 )
@@ -134,17 +133,15 @@ const (
 	// time that somebody gives in seconds is before 1973.
 	minTime = 100_000_000_000
 	maxTime = 7_258_118_400_000
-	// maxSize and maxTurnover (a power of two, of price × size in units of 1e-8)
-	// bound what one tick can add to a window, far above any real trade and so that
-	// no sum of a window can wrap before it has nearly a million ticks at the bound:
-	// volumes have 63 bits, sums of prices 95 in their counters, turnovers 127.
-	maxSize     = 10_000_000_000_000
-	maxTurnover = 80
+	// maxSize is above any real trade, also of coins that count in small money, and
+	// so that no sum of a window can wrap before it has thousands of ticks at the
+	// bound: volumes have 63 bits, sums of prices 95 in their counters, turnovers 127.
+	maxSize = 1_000_000_000_000_000
 )
 
 // Validate reports, as an error that wraps ErrTick, why a tick can't be counted:
 // an empty or overlong symbol, text with characters that no symbol, currency or
-// exchange has, a time, a size or a turnover out of range, or a price of zero,
+// exchange has, a time or a size out of range, or a price of zero,
 // which is what sources send when they have none. Negative prices are real
 // (futures, spreads) and pass. Whatever passes can be stored.
 func (t *Tick) Validate() error {
@@ -175,9 +172,6 @@ func (t *Tick) Validate() error {
 	}
 	if t.DayVolume < 0 {
 		return fmt.Errorf("%w: day volume %d is out of range", ErrTick, t.DayVolume)
-	}
-	if hi, _ := bits.Mul64(t.Price.abs(), uint64(t.Size)); hi >= 1<<(maxTurnover-64) {
-		return fmt.Errorf("%w: %s × %d is more than any trade turns over", ErrTick, t.Price, t.Size)
 	}
 	if !short(t.Currency) || !short(t.Exchange) {
 		return fmt.Errorf("%w: currency %.20q and exchange %.20q must have at most %d letters, digits or signs", ErrTick, t.Currency, t.Exchange, maxText)
