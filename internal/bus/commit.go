@@ -3,9 +3,11 @@ package bus
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 )
@@ -54,6 +56,12 @@ func parseMark(offset int64, metadata string, id [16]byte) (m mark, ok bool) {
 	return m, true
 }
 
+// settling tells an error that passes by itself: a group is being given a
+// coordinator, as the first ones are when a cluster has just started.
+func settling(err error) bool {
+	return errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.NotCoordinatorForGroup) || errors.Is(err, kafka.GroupLoadInProgress)
+}
+
 // committed reads the group's commits for the incarnation of the topic that info
 // describes, and whether there are any of another incarnation.
 func (c *Client) committed(ctx context.Context, group, topic string, info Info) (marks map[int]mark, stale bool, err error) {
@@ -63,9 +71,19 @@ func (c *Client) committed(ctx context.Context, group, topic string, info Info) 
 	for p := range all {
 		all[p] = p
 	}
-	resp, err := c.kafka.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: all}})
-	if err == nil {
-		err = resp.Error
+	var resp *kafka.OffsetFetchResponse
+	for {
+		resp, err = c.kafka.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: all}})
+		if err == nil {
+			err = resp.Error
+		}
+		if !settling(err) || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+		}
 	}
 	if err != nil {
 		return nil, false, c.explain("read committed offsets of group "+group, err)
