@@ -1,0 +1,92 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"ticktape/deploy/local/process"
+	"ticktape/internal/service"
+	"ticktape/internal/tick"
+	"ticktape/internal/yahoo"
+)
+
+func textIf(yes bool, text string) string {
+	if yes {
+		return text
+	}
+	return ""
+}
+
+// source is where prices come from.
+type source struct {
+	simulated bool
+	env       []string // for the function that asks
+}
+
+// chooseSource finds out whether Yahoo is asked or its stand-in, which it starts.
+func (r *runtime) chooseSource(ctx context.Context, built <-chan struct{}) (source, error) {
+	switch r.cfg.Source {
+	case "yahoo":
+		return source{env: []string{"SOURCE=yahoo"}}, nil
+	case "auto":
+		step := r.say.Begin("asking whether Yahoo answers")
+		simulated, err := yahooAnswers(ctx)
+		if err == nil {
+			step.End(textIf(!simulated, "Yahoo answers: the prices are real") + textIf(simulated, "YAHOO_URL answers and is not Yahoo: the prices are SIMULATED"))
+			return source{simulated: simulated, env: []string{"SOURCE=auto"}}, nil
+		}
+		reason, _, _ := strings.Cut(err.Error(), "\n")
+		step.End(fmt.Sprintf("Yahoo does not answer (%s): the prices are SIMULATED", reason))
+	}
+	select {
+	case <-built:
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return source{}, ctx.Err()
+	}
+	log, err := r.openLog("market")
+	if err != nil {
+		return source{}, err
+	}
+	addr := local(r.cfg.MarketPort)
+	err = r.keep(ctx, "market", "market", log, func(context.Context) (process.Plan, error) {
+		plan := r.plan("market", log, r.cfg.MarketPort, awaitDial(addr))
+		plan.Spec.Args = []string{
+			"-addr", addr, fmt.Sprint("-symbols=", r.cfg.MarketSymbols), fmt.Sprint("-speed=", r.cfg.MarketSpeed),
+			fmt.Sprint("-seed=", r.cfg.MarketSeed), fmt.Sprint("-exchange-hours=", r.cfg.MarketHours),
+		}
+		return plan, nil
+	})
+	return source{simulated: true, env: []string{"SOURCE=simulated", "YAHOO_URL=http://" + addr, "YAHOO_COOKIE_URL="}}, err
+}
+
+const yahooPatience = 5 * time.Second
+
+// yahooAnswers asks for one quote as the function fetch does.
+func yahooAnswers(ctx context.Context) (simulated bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, yahooPatience)
+	defer cancel()
+	cfg, err := service.Load[yahoo.Config]()
+	if err != nil {
+		return false, err
+	}
+	client, err := yahoo.New(cfg)
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	answer, err := client.Quotes(ctx, []string{"AAPL"})
+	switch {
+	case ctx.Err() != nil:
+		return false, fmt.Errorf("not within %s", yahooPatience)
+	case err != nil:
+		return false, err
+	}
+	for _, q := range answer.Quotes {
+		simulated = q.Source == tick.SourceSimulated
+	}
+	return simulated, nil
+}
