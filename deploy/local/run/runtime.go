@@ -157,9 +157,12 @@ func (r *runtime) start(ctx context.Context) error {
 	stage(func(ctx context.Context) error {
 		step := r.say.Begin("building the programs")
 		defer close(built)
-		err := r.build.all(ctx, step.Detail)
-		step.End(textIf(err == nil, "the programs are built"))
-		return err
+		if err := r.build.all(ctx, step.Detail); err != nil {
+			step.End("")
+			return err
+		}
+		step.End("the programs are built")
+		return nil
 	})
 	stage(func(ctx context.Context) (err error) {
 		prices, err = r.chooseSource(ctx, built)
@@ -192,11 +195,11 @@ func (r *runtime) stopAll() error {
 		step := r.say.Begin("stopping " + s.what)
 		err := s.do()
 		step.End("")
-		if err != nil {
-			r.say.Say("stopping %s: %v", s.what, err)
-			if !errors.Is(err, process.ErrKilled) {
-				all = append(all, err)
-			}
+		switch {
+		case errors.Is(err, process.ErrKilled): // it is gone, which is what was wanted
+			r.say.Say("%v", err)
+		case err != nil:
+			all = append(all, fmt.Errorf("stop %s: %w", s.what, err))
 		}
 	}
 	return errors.Join(all...)

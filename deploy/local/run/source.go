@@ -12,13 +12,6 @@ import (
 	"ticktape/internal/yahoo"
 )
 
-func textIf(yes bool, text string) string {
-	if yes {
-		return text
-	}
-	return ""
-}
-
 // source is where prices come from.
 type source struct {
 	simulated bool
@@ -34,7 +27,11 @@ func (r *runtime) chooseSource(ctx context.Context, built <-chan struct{}) (sour
 		step := r.say.Begin("asking whether Yahoo answers")
 		simulated, err := yahooAnswers(ctx)
 		if err == nil {
-			step.End(textIf(!simulated, "Yahoo answers: the prices are real") + textIf(simulated, "YAHOO_URL answers and is not Yahoo: the prices are SIMULATED"))
+			said := "Yahoo answers: the prices are real"
+			if simulated {
+				said = "YAHOO_URL answers and is not Yahoo: the prices are SIMULATED"
+			}
+			step.End(said)
 			return source{simulated: simulated, env: []string{"SOURCE=auto"}}, nil
 		}
 		reason, _, _ := strings.Cut(err.Error(), "\n")

@@ -55,7 +55,7 @@ func ReadState(dir string) (s State, ok bool, err error) {
 		err = json.Unmarshal(text, &s)
 	}
 	if err != nil {
-		return s, false, fmt.Errorf("read what runs: %w", err)
+		return s, false, fmt.Errorf("read what runs: %w; remove %s if that stays so", err, stateFile(dir))
 	}
 	return s, true, nil
 }
