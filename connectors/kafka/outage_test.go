@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -205,7 +206,9 @@ func TestMemoryIsBoundedWhateverTheBacklog(t *testing.T) {
 	}
 	gw := gatewaytest.New(t)
 	release := make(chan struct{})
+	var out atomic.Int32
 	hang := func(_ http.ResponseWriter, r *http.Request) {
+		out.Add(1)
 		select {
 		case <-release:
 		case <-r.Context().Done():
@@ -215,7 +218,14 @@ func TestMemoryIsBoundedWhateverTheBacklog(t *testing.T) {
 	gw.Deploy("process", map[string]string{"topic": topic, "kafka.group": topic + ".1", "kafka.batch": "protobuf", "kafka.batch.max-records": "20000", "kafka.batch.max-bytes": "4MiB"}, hang)
 	gw.Deploy("persist", map[string]string{"topic": topic, "kafka.group": topic + ".2", "kafka.batch": "protobuf", "kafka.batch.max-records": "50000", "kafka.batch.max-bytes": "8MiB"}, hang)
 	k := start(t, "GATEWAY_URL="+gw.URL)
-	pause(t.Context(), 6*time.Second) // until nothing more can be read
+	testbed.Eventually(t, time.Minute, "every partition of both has a call out", func() bool { return out.Load() == 2*partitions })
+	grown, since := 0, time.Now()
+	testbed.Eventually(t, time.Minute, "memory grows no more: the next batches are full too", func() bool {
+		if kib := memory(t, k, "VmRSS:"); kib > grown {
+			grown, since = kib, time.Now()
+		}
+		return time.Since(since) > 2*time.Second
+	})
 	close(release)
 	testbed.Eventually(t, time.Minute, "all is committed", func() bool {
 		sum := int64(0)
@@ -230,17 +240,24 @@ func TestMemoryIsBoundedWhateverTheBacklog(t *testing.T) {
 		}
 		return sum == 2*records
 	})
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", k.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, line, _ := strings.Cut(string(status), "VmHWM:")
-	kib, err := strconv.Atoi(strings.Fields(line)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	kib := memory(t, k, "VmHWM:")
 	t.Logf("peak memory: %d MiB", kib>>10)
 	if kib>>10 > 256 {
 		t.Errorf("peak memory is %d MiB, more than 256", kib>>10)
 	}
+}
+
+// memory reads a field of a process's status, in KiB.
+func memory(t *testing.T, p *process, field string) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(status), field)
+	kib, err := strconv.Atoi(strings.Fields(line)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib
 }

@@ -100,9 +100,12 @@ func TestOffsetsAfterATimeAndAtTheEnd(t *testing.T) {
 	c := connect(t)
 	topic := testbed.Topic(t, "after", 2)
 	publish(t, c, topic, numbered(0, 5)...)
-	time.Sleep(5 * time.Millisecond) // log time has a resolution of 1 ms
+	passed := func(at time.Time) func() bool { // log time has a resolution of 1 ms
+		return func() bool { return time.Since(at) > 5*time.Millisecond }
+	}
+	testbed.Eventually(t, time.Minute, "a moment has passed", passed(time.Now()))
 	between := time.Now()
-	time.Sleep(5 * time.Millisecond)
+	testbed.Eventually(t, time.Minute, "a moment has passed", passed(between))
 	publish(t, c, topic, numbered(5, 8)...)
 	busy := kafka.Murmur2Balancer{}.Balance(kafka.Message{Key: []byte("k")}, 0, 1)
 	for _, want := range []struct {

@@ -176,6 +176,10 @@ func (m *member) join(ctx context.Context) (*Generation, error) {
 	if err != nil {
 		return nil, m.client.explain("join group "+m.cfg.Group, err)
 	}
+	if errors.Is(resp.Error, kafka.FencedInstanceID) {
+		m.forget(resp.Error)
+		return nil, fmt.Errorf("join group %s: another member goes by the same instance name, %q: %w", m.cfg.Group, m.cfg.Instance, resp.Error)
+	}
 	if resp.Error != nil {
 		m.forget(resp.Error)
 		return nil, fmt.Errorf("join group %s: %w", m.cfg.Group, resp.Error)

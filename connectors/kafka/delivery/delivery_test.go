@@ -623,14 +623,10 @@ func TestAFunctionThatDisappearsWhileItFailsLosesNothing(t *testing.T) {
 	f := &function{answer: func(w http.ResponseWriter, _ int, _ *call) { w.WriteHeader(500) }}
 	r.gw.Deploy("fails", r.annotations("kafka.retries", "100000"), f.ServeHTTP)
 	r.publish(values(0, 5)...)
-	r.start()
-	testbed.Eventually(t, patience, "it was called", func() bool { return len(f.all()) > 2 })
+	k := r.start()
+	testbed.Eventually(t, patience, "it was called", func() bool { return len(f.all()) > 2 && k.assigned(t) == 1 })
 	r.gw.Remove("fails")
-	testbed.Eventually(t, patience, "it is no longer called", func() bool {
-		n := len(f.all())
-		time.Sleep(300 * time.Millisecond)
-		return n == len(f.all())
-	})
+	testbed.Eventually(t, patience, "it is no longer called", func() bool { return k.assigned(t) == 0 })
 	if got := r.sum(r.topic + ".f"); got != 0 {
 		t.Errorf("%d records are committed, want none", got)
 	}
@@ -649,7 +645,7 @@ func TestAGatewayThatCantBeReachedIsWaitedFor(t *testing.T) {
 	r.publish(values(0, 3)...)
 	r.gw.FailListing(502)
 	r.start()
-	testbed.Eventually(t, patience, "nothing", func() bool { return r.gw.Listed() == 0 })
+	testbed.Eventually(t, patience, "the connector has asked", func() bool { return r.gw.Asked() > 1 })
 	r.gw.FailListing(0)
 	r.waitDone(f, 3)
 	r.gw.FailListing(503) // and a listing that fails later stops nothing

@@ -23,7 +23,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	functions map[string]function
-	listed    int
+	asked     int
 	listError int
 	user      string
 	password  string
@@ -86,16 +86,17 @@ func (s *Server) Login(user, password string) {
 	s.user, s.password = user, password
 }
 
-// Listed is how often the functions have been listed.
-func (s *Server) Listed() int {
+// Asked is how often somebody wanted a listing.
+func (s *Server) Asked() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.listed
+	return s.asked
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked++
 	if s.listError != 0 {
 		http.Error(w, "no listing", s.listError)
 		return
@@ -104,7 +105,6 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "log in", http.StatusUnauthorized)
 		return
 	}
-	s.listed++
 	namespace := r.URL.Query().Get("namespace")
 	if namespace == "" {
 		namespace = "openfaas-fn"
