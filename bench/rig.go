@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -168,7 +169,7 @@ func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (b
 		f := r.functions[name]
 		annotations := map[string]string{}
 		if f.Annotations != nil {
-			annotations = *f.Annotations
+			annotations = maps.Clone(*f.Annotations) // each run has a topic of its own
 		}
 		if annotations["topic"] == "ticks" {
 			annotations["topic"] = b.bus.TicksTopic
