@@ -1,13 +1,12 @@
 package history
 
 import (
-	"errors"
 	"slices"
 	"sync"
 
 	"ticktape/internal/chunk"
+	"ticktape/internal/intake"
 	"ticktape/internal/store"
-	"ticktape/internal/tick"
 	"ticktape/internal/trigger"
 	"ticktape/internal/window"
 )
@@ -26,7 +25,7 @@ type grouping struct {
 	idle    []*windowGroups
 	order   []int32          // indexes of records, group by group
 	latest  map[string]int32 // group with the latest trade, by symbol
-	decoder tick.Decoder
+	reader  intake.Reader
 	builder chunk.Builder
 }
 
@@ -104,14 +103,9 @@ func (g *grouping) group(records []trigger.Record) {
 	g.sort()
 }
 
-var errTombstone = errors.New("the record has no value")
-
 func (g *grouping) decode(r *trigger.Record, into *chunk.Record) error {
-	if r.Value == nil {
-		return errTombstone
-	}
 	into.Offset, into.LogTime = r.Offset, r.Timestamp
-	return g.decoder.Decode(contentType(r.Headers), r.Value, &into.Tick)
+	return g.reader.Read(r, &into.Tick)
 }
 
 // sort orders the records by group, keeping the order of their offsets.
@@ -208,13 +202,4 @@ func (g *grouping) quotes() []store.Quote {
 		list = append(list, store.Quote{Offset: r.Offset, Tick: r.Tick})
 	}
 	return list
-}
-
-func contentType(headers []trigger.Header) string {
-	for i := range headers {
-		if headers[i].Key == "content-type" {
-			return tick.ContentType(headers[i].Value)
-		}
-	}
-	return ""
 }

@@ -1,10 +1,10 @@
 package live
 
 import (
-	"errors"
 	"slices"
 	"sync"
 
+	"ticktape/internal/intake"
 	"ticktape/internal/store"
 	"ticktape/internal/tick"
 	"ticktape/internal/trigger"
@@ -21,7 +21,7 @@ type grouping struct {
 	failures trigger.Failures
 	late     int // records left to seal
 
-	decoder tick.Decoder
+	reader  intake.Reader
 	tick    tick.Tick
 	byStart map[int64]*windowRecords
 	spare   []*span
@@ -109,31 +109,11 @@ func (g *grouping) group(records []trigger.Record, log int32) {
 // read decodes a record into g.tick. It returns ok where the record is to be
 // counted here, and an error where it is no tick.
 func (g *grouping) read(r *trigger.Record) (start int64, ok bool, err error) {
-	if r.Value == nil {
-		return 0, false, errTombstone
-	}
-	if err := g.decoder.Decode(contentType(r.Headers), r.Value, &g.tick); err != nil {
+	if err := g.reader.Read(r, &g.tick); err != nil {
 		return 0, false, err
 	}
 	start = window.Start(g.tick.EventTime)
 	return start, r.Timestamp <= start+window.Length+LateLimit.Milliseconds(), nil
-}
-
-var errTombstone = errors.New("the record has no value")
-
-func contentType(headers []trigger.Header) string {
-	for i := range headers {
-		if headers[i].Key == "content-type" {
-			switch string(headers[i].Value) {
-			case tick.ContentProtobuf:
-				return tick.ContentProtobuf
-			case tick.ContentJSON:
-				return tick.ContentJSON
-			}
-			return string(headers[i].Value)
-		}
-	}
-	return ""
 }
 
 func (g *grouping) window(start int64) *windowRecords {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"ticktape/internal/intake"
 	"ticktape/internal/store"
 	"ticktape/internal/tick"
 	"ticktape/internal/window"
@@ -17,7 +18,7 @@ import (
 // of the batch's records.
 func (g *grouping) updates(w store.Window, s *span, fence int64, states []store.SymbolState) ([]kafka.Message, error) {
 	var (
-		d      tick.Decoder
+		d      intake.Reader
 		t      tick.Tick
 		points [4]windowpb.Point
 		latest windowpb.Latest
@@ -35,7 +36,7 @@ func (g *grouping) updates(w store.Window, s *span, fence int64, states []store.
 			return nil, fmt.Errorf("window %s: read back %s without the registers that were written", w, st.Symbol)
 		}
 		r := &g.records[s.newest[n]]
-		if err := d.Decode(contentType(r.Headers), r.Value, &t); err != nil {
+		if err := d.Read(r, &t); err != nil {
 			return nil, fmt.Errorf("offset %d: %w", r.Offset, err) // it was decoded before
 		}
 		for j, p := range [4]window.Point{st.Open, st.High, st.Low, st.Close} {
