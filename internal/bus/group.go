@@ -57,6 +57,10 @@ var (
 	errStopped = errors.New("told to stop")
 )
 
+// settleLimit is how long a group may take to get a coordinator, or its members
+// together, before that is worth a warning.
+const settleLimit = 10 * time.Second
+
 // Consume is a member of a consumer group until ctx is done. In each generation
 // of the group it calls work, once, with the partitions that are this member's;
 // work returns when it has finished what was in hand after its context was
@@ -68,11 +72,13 @@ func (c *Client) Consume(ctx context.Context, cfg GroupConfig, work func(context
 	m := &member{client: c, cfg: cfg, seen: map[string][16]byte{}}
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = 100*time.Millisecond, 5*time.Second
+	tried := time.Now()
 	for ctx.Err() == nil {
 		g, err := m.join(ctx)
 		if err == nil {
 			retry.Reset()
 			m.run(ctx, g, work)
+			tried = time.Now()
 			continue
 		}
 		if ctx.Err() != nil {
@@ -82,7 +88,11 @@ func (c *Client) Consume(ctx context.Context, cfg GroupConfig, work func(context
 		if errors.Is(err, kafka.RebalanceInProgress) {
 			wait = retry.InitialInterval
 		}
-		cfg.Log.Warn("can't join the consumer group, trying again", "error", err, "wait", wait)
+		level := slog.LevelWarn
+		if time.Since(tried) < settleLimit && (settling(err) || errors.Is(err, kafka.RebalanceInProgress)) {
+			level = slog.LevelDebug
+		}
+		cfg.Log.Log(ctx, level, "can't join the consumer group, trying again", "error", err, "wait", wait)
 		pause(ctx, wait)
 	}
 	m.leave(context.WithoutCancel(ctx))
@@ -631,11 +641,10 @@ func transient(err error) bool {
 		return true // the way to Kafka, not its answer
 	}
 	switch code {
-	case kafka.GroupCoordinatorNotAvailable, kafka.NotCoordinatorForGroup, kafka.GroupLoadInProgress, kafka.RequestTimedOut,
-		kafka.LeaderNotAvailable, kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend, kafka.BrokerNotAvailable:
+	case kafka.RequestTimedOut, kafka.LeaderNotAvailable, kafka.NotEnoughReplicas, kafka.NotEnoughReplicasAfterAppend, kafka.BrokerNotAvailable:
 		return true
 	}
-	return false
+	return settling(code)
 }
 
 // flush commits what is done. The topics' ids are checked first: a commit onto a

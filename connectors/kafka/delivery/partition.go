@@ -148,7 +148,7 @@ func (p *partition) call(ctx context.Context) {
 		}
 		err := p.deliver(ctx, b)
 		if b.dead > 0 { // once for a batch, however many calls it took
-			p.log.Warn("records are in the dead-letter topic", "dead-letter-topic", p.dead, "records", b.dead, "of", b.Len(), "first reason", b.why)
+			p.log.Warn("records are in the dead-letter topic", "dead-letter-topic", p.dead, "records", b.dead, "of", b.Len(), "reason", b.why)
 		}
 		next := b.next
 		p.batcher.put(b)
