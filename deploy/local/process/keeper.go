@@ -13,7 +13,8 @@ const (
 	backoffMin  = 200 * time.Millisecond
 	backoffMax  = 10 * time.Second
 	healthyLife = 30 * time.Second // a child that lived this long starts the back-off anew
-	endOfLog    = 15               // lines shown of a child that died
+	endOfLog    = 10               // lines shown of a child that died
+	complaints  = 5                // and of what it complained about before
 )
 
 // Plan is a child that is ready to be started.
@@ -251,15 +252,39 @@ func (k *Keeper) Status() Status {
 	return s
 }
 
-// End gives the last lines as one text, each indented and no longer than fits
-// its purpose, without a line end after the last. It is empty where the log is nil.
+// End gives the last lines as one text, each indented and cut to what can be
+// read, without a line end after the last. Complaints that stand further up,
+// before all that a server says while it goes down, come first. It is empty where
+// the log is nil.
 func (l *Log) End() string {
 	if l == nil {
 		return ""
 	}
-	var b strings.Builder
-	for _, line := range l.Tail(endOfLog) {
-		fmt.Fprintf(&b, "    %.240s\n", line.Text)
+	lines := l.Tail(endOfLog * 20)
+	cut := max(0, len(lines)-endOfLog)
+	var shown []string
+	for _, line := range lines[:cut] {
+		if complains(line.Text) {
+			shown = append(shown, line.Text)
+		}
 	}
-	return strings.TrimRight(b.String(), "\n")
+	if n := len(shown); n > 0 {
+		shown = append(shown[max(0, n-complaints):], "…")
+	}
+	for _, line := range lines[cut:] {
+		shown = append(shown, line.Text)
+	}
+	for i, text := range shown {
+		shown[i] = fmt.Sprintf("    %.240s", text)
+	}
+	return strings.Join(shown, "\n")
+}
+
+func complains(line string) bool {
+	for _, word := range []string{"ERROR", "FATAL", "Caused by:", "panic:", "fatal error:"} {
+		if strings.Contains(line, word) {
+			return true
+		}
+	}
+	return false
 }

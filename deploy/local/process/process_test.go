@@ -326,3 +326,24 @@ func TestRunLeavesNothingRunningWhereTheChildDoesNotGetReady(t *testing.T) {
 		t.Error("the child still runs")
 	}
 }
+
+func TestTheEndOfALogHasTheComplaintThatCameBeforeTheGoodbyes(t *testing.T) {
+	var none *Log
+	if none.End() != "" {
+		t.Error("no log has an end")
+	}
+	l, err := OpenLog("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(l, "starting")
+	fmt.Fprintln(l, "ERROR the port is taken")
+	for i := range 40 {
+		fmt.Fprintln(l, "closing", i)
+	}
+	fmt.Fprintln(l, strings.Repeat("x", 1000))
+	lines := strings.Split(l.End(), "\n")
+	if len(lines) != endOfLog+2 || lines[0] != "    ERROR the port is taken" || lines[2] != "    closing 31" || len(lines[endOfLog+1]) != 244 {
+		t.Errorf("end:\n%s", l.End())
+	}
+}
