@@ -36,8 +36,10 @@ func command(ctx context.Context, args []string) error {
 	encoding := flags.String("encoding", "protobuf", "protobuf or json")
 	history := flags.Bool("history", true, "store every tick, too")
 	runs := flags.Int("runs", 3, "runs, of which the median is told")
-	if len(args) == 0 || args[0] != "capacity" {
-		return errors.New("say what to measure: capacity")
+	rate := flags.Float64("rate", 20_000, "ticks a second of paced")
+	duration := flags.Duration("duration", time.Minute, "how long paced goes on")
+	if len(args) == 0 || args[0] != "capacity" && args[0] != "paced" {
+		return errors.New("say what to measure: capacity or paced")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -48,6 +50,21 @@ func command(ctx context.Context, args []string) error {
 		return err
 	}
 	defer r.close()
+	if args[0] == "paced" {
+		p := paced{rate: *rate, duration: *duration, partitions: *partitions, symbols: *symbols}
+		if p.encoding, err = tick.ParseEncoding(*encoding); err != nil {
+			return err
+		}
+		res, err := p.run(ctx, r)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s\n  trade to window   %s\n  trade to browser  %s\n  lag %v, drained in %s\n", p, &res.window, &res.browser, res.lag, res.drained.Round(time.Millisecond))
+		for name, cpu := range res.cpu {
+			fmt.Printf("  %-20s %6.2f CPUs, peak %4d MiB\n", name, cpu, res.peak[name]>>20)
+		}
+		return nil
+	}
 	c := capacity{functions: []string{"process"}, partitions: *partitions, symbols: *symbols, ticks: *ticks}
 	if c.encoding, err = tick.ParseEncoding(*encoding); err != nil {
 		return err
