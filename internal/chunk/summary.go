@@ -32,7 +32,10 @@ type Key struct {
 }
 
 func (k Key) compare(o Key) int {
-	return cmp.Or(cmp.Compare(k.EventTime, o.EventTime), cmp.Compare(k.Seq, o.Seq))
+	if k.EventTime != o.EventTime {
+		return cmp.Compare(k.EventTime, o.EventTime)
+	}
+	return cmp.Compare(k.Seq, o.Seq)
 }
 
 // Keys returns the lowest and the highest key of the chunk's records.

@@ -27,6 +27,7 @@ type grouping struct {
 	latest  map[string]int32 // group with the latest trade, by symbol
 	reader  intake.Reader
 	builder chunk.Builder
+	texts   []string // currencies and exchanges that were met
 }
 
 // windowGroups are the groups of one window.
@@ -64,7 +65,9 @@ func (g *grouping) release() {
 	clear(g.latest)
 	clear(g.groups)
 	clear(g.records) // their strings would keep the batch's memory
+	clear(g.texts)
 	g.records, g.groupOf, g.groups, g.order = g.records[:0], g.groupOf[:0], g.groups[:0], g.order[:0]
+	g.texts = g.texts[:0]
 	g.failures = nil
 	groupings.Put(g)
 }
@@ -105,8 +108,29 @@ func (g *grouping) group(records []trigger.Record) {
 
 func (g *grouping) decode(r *trigger.Record, into *chunk.Record) error {
 	into.Offset, into.LogTime = r.Offset, r.Timestamp
-	return g.reader.Read(r, &into.Tick)
+	if err := g.reader.Read(r, &into.Tick); err != nil {
+		return err
+	}
+	into.Currency, into.Exchange = g.intern(into.Currency), g.intern(into.Exchange)
+	return nil
 }
+
+// intern returns one string for equal ones. So the builder, which goes through
+// the records in another order, sees that they are equal without going to the memory
+// of each.
+func (g *grouping) intern(s string) string {
+	for _, t := range g.texts {
+		if s == t {
+			return t
+		}
+	}
+	if len(g.texts) < maxTexts {
+		g.texts = append(g.texts, s)
+	}
+	return s
+}
+
+const maxTexts = 16
 
 // sort orders the records by group, keeping the order of their offsets.
 func (g *grouping) sort() {
