@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,15 +136,10 @@ func TestCandlesJoinHistoryAndLiveWindowsExactly(t *testing.T) {
 		t.Errorf("history ends with %+v, the windows with %+v", c, last)
 	}
 	older := a.Candles[0].Start
-	b.get(t, "/api/candles?symbol=BTC-USD&interval=1m&before="+json.Number(jsonInt(older)).String(), &a)
+	b.get(t, "/api/candles?symbol=BTC-USD&interval=1m&before="+strconv.FormatInt(older, 10), &a)
 	if len(a.Candles) == 0 || a.Candles[len(a.Candles)-1].Start > older || len(a.Windows) != 0 {
 		t.Errorf("before %d: %d candles, %d windows", older, len(a.Candles), len(a.Windows))
 	}
-}
-
-func jsonInt(n int64) string {
-	b, _ := json.Marshal(n)
-	return string(b)
 }
 
 func TestCandlesAreShownAsFarAsTheyGoWhenHistoryIsAway(t *testing.T) {
@@ -165,6 +162,42 @@ func TestCandlesAreShownAsFarAsTheyGoWhenHistoryIsAway(t *testing.T) {
 		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(a.Problem, "History can't be shown: ") || len(a.Windows) < 10 {
 			t.Errorf("%s: %s, %q, windows %.60s", name, resp.Status, a.Problem, a.Windows)
 		}
+	}
+}
+
+// After a weekend the newest 500 minutes hold a few candles only.
+func TestAQuietTimeIsBridged(t *testing.T) {
+	var spans []int64
+	b := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, err := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64)
+		if err != nil {
+			t.Error(err)
+		}
+		to, err := strconv.ParseInt(r.URL.Query().Get("to"), 10, 64)
+		if err != nil {
+			t.Error(err)
+		}
+		spans = append(spans, (to-from)/60_000)
+		var list []map[string]any
+		for m := min((to-from)/60_000, 8000); m > 2; m-- {
+			if m > 5 && m < 4000 {
+				continue
+			}
+			at := time.UnixMilli(to - m*60_000).UTC()
+			list = append(list, map[string]any{"start": at, "open": 1, "high": 1, "low": 1, "close": 1.5, "volume": 1, "tick_count": 1})
+		}
+		writeJSON(w, http.StatusOK, map[string]any{"candles": list})
+	}))
+	b.hub.Apply(b.market.Past(time.Minute, 2))
+	var a candlesAnswer
+	b.get(t, "/api/candles?symbol=AAPL&interval=1m", &a)
+	if len(a.Candles) != mostCandles || a.Candles[mostCandles-1].Close != "1.5" || !slices.Equal(spans, []int64{500, 8000}) {
+		t.Errorf("%d candles after questions of %v minutes", len(a.Candles), spans)
+	}
+	spans = nil
+	b.get(t, "/api/candles?symbol=AAPL&interval=1d", &a)
+	if len(spans) != 1 || a.Day == nil || a.Day.End-a.Day.Start < 23*3_600_000 {
+		t.Errorf("days were asked for %d times, the newest is %v", len(spans), a.Day)
 	}
 }
 

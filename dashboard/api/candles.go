@@ -14,13 +14,23 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"ticktape/dashboard/hub"
+	"ticktape/internal/window"
 )
 
 // intervals are the lengths of the candles that are shown, in milliseconds.
 var intervals = map[string]int64{"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
 
-// pageCandles is how many candles are asked for at a time.
-const pageCandles = 500
+const (
+	// pageCandles is how many intervals are asked for at a time.
+	pageCandles = 500
+	// Where so few of them have a candle, because of a night or a weekend, more are
+	// asked for, as many as a page of the candles function may sum up.
+	fewCandles  = 100
+	wideCandles = 8000
+	wideLength  = 45_000 * 60_000
+	// mostCandles is how many of those are shown.
+	mostCandles = 1500
+)
 
 // History asks the query function "candles" for what lies before the windows
 // that the dashboard holds itself.
@@ -40,6 +50,13 @@ func NewHistory(gateway string) *History {
 		slots: make(chan struct{}, 8),
 	}
 }
+
+// Times outside of 1973 to 2200 are no times in milliseconds; the candles function
+// refuses them too.
+const (
+	minTime = 100_000_000_000
+	maxTime = 7_258_118_400_000
+)
 
 // maxAnswer is more than a page of candles takes.
 const maxAnswer = 4 << 20
@@ -77,10 +94,9 @@ type candle struct {
 // errUnknown is the answer that no trade of the symbol was ever stored.
 var errUnknown = errors.New("symbol unknown to history")
 
-// candles returns the newest page of candles, or the one that ends at before
-// (ms), oldest first.
-func (h *History) candles(ctx context.Context, symbol, interval string, before int64) ([]candle, error) {
-	key := symbol + " " + interval + " " + strconv.FormatInt(before, 10)
+// candles returns the page of candles that ends at end (ms), oldest first.
+func (h *History) candles(ctx context.Context, symbol, interval string, end int64) ([]candle, error) {
+	key := symbol + " " + interval + " " + strconv.FormatInt(end, 10)
 	ch := h.once.DoChan(key, func() (any, error) {
 		// Others may wait for the same answer, so it does not end with this request.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -91,7 +107,12 @@ func (h *History) candles(ctx context.Context, symbol, interval string, before i
 		case <-ctx.Done():
 			return nil, errors.New("too many questions at once: try again")
 		}
-		return h.ask(ctx, symbol, interval, before)
+		length := intervals[interval]
+		list, err := h.ask(ctx, symbol, interval, end-pageCandles*length, end)
+		if wide := min(wideCandles*length, wideLength); err == nil && len(list) < fewCandles && wide > pageCandles*length {
+			list, err = h.ask(ctx, symbol, interval, end-wide, end)
+		}
+		return list[max(0, len(list)-mostCandles):], err
 	})
 	select {
 	case <-ctx.Done():
@@ -102,11 +123,10 @@ func (h *History) candles(ctx context.Context, symbol, interval string, before i
 	}
 }
 
-func (h *History) ask(ctx context.Context, symbol, interval string, before int64) ([]candle, error) {
-	q := url.Values{"symbol": {symbol}, "interval": {interval}, "limit": {strconv.Itoa(pageCandles + 1)}}
-	if before > 0 {
-		q.Set("from", strconv.FormatInt(before-pageCandles*intervals[interval], 10))
-		q.Set("to", strconv.FormatInt(before, 10))
+func (h *History) ask(ctx context.Context, symbol, interval string, from, to int64) ([]candle, error) {
+	q := url.Values{
+		"symbol": {symbol}, "interval": {interval}, "limit": {strconv.Itoa(wideCandles)},
+		"from": {strconv.FormatInt(max(from, minTime), 10)}, "to": {strconv.FormatInt(to, 10)},
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.gateway+"/function/candles?"+q.Encode(), nil)
 	if err != nil {
@@ -155,6 +175,12 @@ func (h *History) ask(ctx context.Context, symbol, interval string, before int64
 	return list, nil
 }
 
+// span is a time from Start until before End, in milliseconds since the Unix epoch.
+type span struct {
+	Start int64 `json:"start"`
+	End   int64 `json:"end"`
+}
+
 // candlesAnswer is the answer of /api/candles. The page lays the windows, which
 // the stream goes on with, over the candles, which end where they may.
 type candlesAnswer struct {
@@ -164,8 +190,18 @@ type candlesAnswer struct {
 	Seq      uint64          `json:"seq"`
 	Candles  []candle        `json:"candles"`
 	Windows  json.RawMessage `json:"windows"`
+	// Day is the newest day of the symbol's exchange, where the interval is 1d.
+	Day *span `json:"day,omitempty"`
 	// Problem says why Candles are missing.
 	Problem string `json:"problem,omitempty"`
+}
+
+// newest returns the end of the newest window, or of the minute where there is none.
+func newest(v hub.View) int64 {
+	if n := len(v.Windows); n > 0 {
+		return v.Windows[n-1].Start + window.Length
+	}
+	return window.Start(time.Now().UnixMilli()) + window.Length
 }
 
 func (c Config) candles(w http.ResponseWriter, r *http.Request) {
@@ -182,29 +218,38 @@ func (c Config) candles(w http.ResponseWriter, r *http.Request) {
 	var before int64
 	if text := q.Get("before"); text != "" {
 		var err error
-		// From 1973 to 2200: anything else is no time in milliseconds.
-		if before, err = strconv.ParseInt(text, 10, 64); err != nil || before < 100_000_000_000 || before > 7_258_118_400_000 {
+		if before, err = strconv.ParseInt(text, 10, 64); err != nil || before <= minTime || before > maxTime {
 			writeProblem(w, http.StatusBadRequest, "before", "before must be a time in milliseconds since 1970.")
 			return
 		}
 	}
-	a := candlesAnswer{Symbol: symbol, Interval: interval, Epoch: c.Hub.Epoch(), Windows: json.RawMessage("[]")}
-	list, err := c.History.candles(r.Context(), symbol, interval, before)
+	end := before
+	if end == 0 {
+		end = newest(c.Hub.View(symbol))
+	}
+	list, err := c.History.candles(r.Context(), symbol, interval, end)
 	// The windows are read after the history, so that nothing falls between them.
-	windows, seq, known := c.Hub.Windows(symbol)
+	view := c.Hub.View(symbol)
+	a := candlesAnswer{
+		Symbol: symbol, Interval: interval, Epoch: c.Hub.Epoch(), Seq: view.Seq,
+		Candles: list, Windows: json.RawMessage("[]"),
+	}
 	switch {
-	case errors.Is(err, errUnknown) && !known:
+	case errors.Is(err, errUnknown) && !view.Known:
 		writeProblem(w, http.StatusNotFound, "symbol", fmt.Sprintf("No trade of %s was ever seen. Symbols are case-sensitive.", symbol))
 		return
 	case err != nil && !errors.Is(err, errUnknown):
 		a.Problem = "History can't be shown: " + err.Error() + "."
 	}
-	a.Candles, a.Seq = list, seq
 	if a.Candles == nil {
 		a.Candles = []candle{}
 	}
-	if before == 0 && len(windows) > 0 {
-		a.Windows = append(hub.AppendWindows([]byte("["), windows, 0), ']')
+	if before == 0 && len(view.Windows) > 0 {
+		a.Windows = append(hub.AppendWindows([]byte("["), view.Windows, 0), ']')
+	}
+	if interval == "1d" {
+		start, end := window.Day(view.Exchange, end-1)
+		a.Day = &span{start, end}
 	}
 	writeJSON(w, http.StatusOK, a)
 }

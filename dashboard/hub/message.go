@@ -235,14 +235,23 @@ func (h *Hub) Snapshot(symbols []string) []byte {
 	return h.encode(&group{symbols: symbols}, 0).Data
 }
 
-// Windows returns a copy of a symbol's recent windows, and the revision that
-// they belong to. known is false where nothing has come of the symbol.
-func (h *Hub) Windows(symbol string) (windows []board.Window, seq uint64, known bool) {
+// View is what is held of one symbol. Windows is a copy.
+type View struct {
+	Windows  []board.Window
+	Exchange string
+	// Seq is the revision that it belongs to.
+	Seq uint64
+	// Known is false where nothing has come of the symbol.
+	Known bool
+}
+
+// View returns what is held of a symbol.
+func (h *Hub) View(symbol string) View {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.board.Symbol(symbol)
 	if s == nil {
-		return nil, h.rev, false
+		return View{Seq: h.rev}
 	}
-	return slices.Clone(s.Windows()), h.rev, true
+	return View{Windows: slices.Clone(s.Windows()), Exchange: s.Latest.Exchange, Seq: h.rev, Known: true}
 }

@@ -15,21 +15,26 @@ export function isInterval(text: string): text is Interval {
  */
 export class Candles {
   private readonly stored = new Map<number, Candle>();
-  private readonly windows = new Map<number, Window>();
+  private readonly windows = new Map<number, Map<number, Window>>(); // by candle, then start
   private readonly fetched = new Map<number, bigint>(); // volumes when history was read
   private readonly covered: number; // from here on all windows are at hand
   private readonly seq: number;
-  readonly epoch: string;
-  readonly length: number;
+  private readonly length: number;
+  /** Days don't begin at multiples of their length, so their starts are listed, oldest first. */
+  private days: number[] | null = null;
+  private readonly dayEnd: number = 0;
 
   constructor(answer: CandlesAnswer, interval: Interval) {
     this.length = intervals[interval];
-    this.epoch = answer.epoch;
     this.seq = answer.seq;
     this.covered = answer.windows[0]?.start ?? Infinity;
     for (const c of answer.candles) this.stored.set(c.start, c);
+    if (answer.day) {
+      this.days = [...new Set([...this.stored.keys(), answer.day.start])].sort((a, b) => a - b);
+      this.dayEnd = answer.day.end;
+    }
     for (const w of answer.windows) {
-      this.windows.set(w.start, w);
+      this.put(w);
       this.fetched.set(w.start, BigInt(w.volume));
     }
   }
@@ -40,8 +45,10 @@ export class Candles {
     for (const c of older) {
       if (this.stored.has(c.start)) continue;
       this.stored.set(c.start, c);
+      this.days?.push(c.start);
       added = true;
     }
+    this.days?.sort((a, b) => a - b);
     return added;
   }
 
@@ -49,27 +56,20 @@ export class Candles {
   update(windows: Window[]): number[] {
     const starts = new Set<number>();
     for (const w of windows) {
-      const known = this.windows.get(w.start);
-      if (known && known.rev > w.rev) continue;
-      this.windows.set(w.start, w);
-      starts.add(this.bucket(w.start));
+      const start = this.put(w);
+      if (start !== null) starts.add(start);
     }
     return [...starts].sort((a, b) => a - b);
   }
 
   all(): Candle[] {
-    const starts = new Set(this.stored.keys());
-    for (const start of this.windows.keys()) starts.add(this.bucket(start));
+    const starts = new Set([...this.stored.keys(), ...this.windows.keys()]);
     return [...starts].sort((a, b) => a - b).map((s) => this.candle(s)).filter((c) => c !== null);
   }
 
   candle(start: number): Candle | null {
     const stored = this.stored.get(start);
-    const live: Window[] = [];
-    for (let t = start; t < start + this.length; t += intervals['1m']) {
-      const w = this.windows.get(t);
-      if (w) live.push(w);
-    }
+    const live = [...(this.windows.get(start)?.values() ?? [])].sort((a, b) => a.start - b.start);
     const first = live[0];
     const last = live.at(-1);
     if (!first || !last) return stored ?? null;
@@ -96,8 +96,21 @@ export class Candles {
     return sum;
   }
 
-  private bucket(t: number): number {
-    return t - (t % this.length);
+  /** Keeps a window unless a newer one is known, and returns the start of its candle. */
+  private put(w: Window): number | null {
+    const start = this.bucket(w.start);
+    if (start === null) return null;
+    const live = this.windows.get(start) ?? new Map<number, Window>();
+    const known = live.get(w.start);
+    if (known && known.rev > w.rev) return null;
+    this.windows.set(start, live.set(w.start, w));
+    return start;
+  }
+
+  private bucket(t: number): number | null {
+    if (!this.days) return t - (t % this.length);
+    if (t >= this.dayEnd) return this.dayEnd;
+    return this.days.findLast((start) => start <= t) ?? null;
   }
 }
 

@@ -4,14 +4,14 @@ import { isInterval, type Interval } from './candles';
 import { ChartView, type ChartNote } from './chart';
 import { sign } from './decimal';
 import { byId, setText } from './dom';
-import { Market } from './market';
+import { Market, type Quote } from './market';
 import { nameOf } from './names';
 import { PulseView } from './pulse';
 import { Stream } from './stream';
 import { StatusView } from './status';
 import { Tape } from './tape';
-import { arrow, changeText, markets, percentText, priceText } from './text';
-import { WatchList } from './watchlist';
+import { age, arrow, changeText, markets, percentText, priceText } from './text';
+import { WatchList, staleAfter } from './watchlist';
 import type { Message, QuoteUpdate } from './wire';
 
 const market = new Market();
@@ -51,7 +51,7 @@ function receive(m: Message): void {
       for (const s of list.symbols) if (!market.quotes.has(s)) list.remove(s);
       for (const s of market.quotes.keys()) dirty.add(s);
       list.filter(byId<HTMLInputElement>('filter').value);
-      choose(symbol || fromHash() || (market.quotes.has('AAPL') ? 'AAPL' : (m.quotes[0]?.symbol ?? '')), true);
+      choose(symbol || fromHash() || (market.quotes.has('AAPL') ? 'AAPL' : (m.quotes[0]?.symbol ?? '')));
       // Its windows may have moved on unseen, and another epoch's revisions mean nothing.
       if (symbol && chartEpoch !== '') chart.open(symbol, interval, market.quotes.get(symbol)?.price);
       chartEpoch = m.epoch;
@@ -66,7 +66,7 @@ function receive(m: Message): void {
         chart.update(q.symbol, q.windows);
         tell(q);
       }
-      if (!symbol) choose(fromHash() || m.quotes[0]?.symbol || '', true);
+      if (!symbol) choose(fromHash() || m.quotes[0]?.symbol || '');
       break;
     case 'pulse':
       pulse.show(m);
@@ -107,13 +107,19 @@ function head(): void {
   setText(byId('price-arrow'), q && q.change !== undefined ? arrow(direction) : '');
   setText(byId('price-change'), q ? changeText(q) : '');
   setText(byId('price-percent'), q ? percentText(q) : '');
-  setText(byId('meta'), q ? [q.info.exchange, q.info.currency, markets[q.info.market_state]].filter(Boolean).join(' · ') : '');
+  setText(byId('meta'), q ? [q.info.exchange, q.info.currency, marketText(q)].filter(Boolean).join(' · ') : '');
   byId('chart').setAttribute('aria-label', `Candle chart of ${nameOf(symbol) || symbol}, ${interval}`);
   document.title = q ? `${priceText(q)} ${symbol} · Ticktape` : 'Ticktape';
   chart.mark(q?.info.source === 'simulated');
 }
 
-function choose(next: string, quiet = false): void {
+/** A state of the market is of its last trade, so it is worth telling while that is new. */
+function marketText(q: Quote): string {
+  const old = pulse.serverNow() - q.time;
+  return old > staleAfter && q.info.market_state !== 'CLOSED' ? `Last trade ${age(old)} ago` : markets[q.info.market_state];
+}
+
+function choose(next: string): void {
   if (!next || next === symbol) return;
   symbol = next;
   list.select(symbol);
@@ -121,7 +127,6 @@ function choose(next: string, quiet = false): void {
   chart.open(symbol, interval, market.quotes.get(symbol)?.price);
   const hash = '#' + encodeURIComponent(symbol);
   if (location.hash !== hash) history.replaceState(null, '', hash);
-  if (!quiet) head();
 }
 
 function fromHash(): string {
@@ -170,6 +175,7 @@ addEventListener('keydown', (e) => {
 
 setInterval(() => {
   list.ages(pulse.serverNow(), market.quotes);
+  if (symbol) head();
   status.tick();
 }, 1_000);
 

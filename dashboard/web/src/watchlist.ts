@@ -7,7 +7,8 @@ import { age, arrow, changeText, percentText, priceText } from './text';
 const sparkWidth = 96;
 const sparkHeight = 28;
 const sparkPause = 900; // a trend needs no more than a drawing a second
-const staleAfter = 120_000;
+/** Without a trade for so long a symbol looks stale. */
+export const staleAfter = 120_000;
 
 interface Row {
   element: HTMLTableRowElement;

@@ -90,5 +90,7 @@ export interface CandlesAnswer {
   seq: number;
   candles: Candle[];
   windows: Window[];
+  /** The newest day of the symbol's exchange, where the interval is 1d. */
+  day?: { start: number; end: number };
   problem?: string;
 }

@@ -76,3 +76,18 @@ test('older candles go before those that are there', async () => {
   assert.equal(c.prepend([candle(4, '1', '1', '1', '1', '7', true)]), false);
   assert.deepEqual(c.all().map((x) => x.open), ['1', '1']);
 });
+
+test('a day begins where its exchange says', async () => {
+  const { Candles } = await load('candles');
+  const hour = 60;
+  const day = (n) => ({ ...candle(0, '1', '9', '1', '5', '100', true), start: (n * 24 + 5) * hour * 60_000 });
+  const answer = {
+    epoch: 'e', seq: 9, candles: [day(0), day(1)], day: { start: day(2).start, end: day(3).start },
+    windows: [win((24 + 10) * hour, '5', '5', '5', '5', '3'), win((48 + 15) * hour, '6', '7', '6', '7', '10')],
+  };
+  const c = new Candles(answer, '1d');
+  assert.deepEqual(c.all().map((x) => x.start), [day(0), day(1), day(2)].map((x) => x.start));
+  assert.deepEqual(c.all().map((x) => x.close), ['5', '5', '7']);
+  assert.deepEqual(c.update([win((48 + 16) * hour, '8', '8', '8', '8', '1', 10), win((72 + 6) * hour, '9', '9', '9', '9', '1', 10)]), [day(2).start, day(3).start]);
+  assert.equal(c.candle(day(2).start).volume, '11');
+});
