@@ -265,8 +265,10 @@ func (m *Market) Gateway() http.Handler {
 		}
 		for bucket := to - to%length; len(list) < 500 && bucket > to-500*length; bucket -= length {
 			if sum := sums[bucket]; sum != nil {
-				list = append(list, candle{time.UnixMilli(bucket).UTC(), tick.Price(sum.Open.Price), tick.Price(sum.High.Price),
-					tick.Price(sum.Low.Price), tick.Price(sum.Close.Price), sum.Volume, sum.Count, m.Source.String(), false})
+				list = append(list, candle{
+					time.UnixMilli(bucket).UTC(), tick.Price(sum.Open.Price), tick.Price(sum.High.Price),
+					tick.Price(sum.Low.Price), tick.Price(sum.Close.Price), sum.Volume, sum.Count, m.Source.String(), false,
+				})
 				continue
 			}
 			if bucket >= first {
@@ -277,8 +279,10 @@ func (m *Market) Gateway() http.Handler {
 			at = end * (1 + rnd.NormFloat64()*scale)
 			high := max(at, end) * (1 + math.Abs(rnd.NormFloat64())*scale/2)
 			low := min(at, end) * (1 - math.Abs(rnd.NormFloat64())*scale/2)
-			c := candle{time.UnixMilli(bucket).UTC(), tick.Price(at), tick.Price(high), tick.Price(low), tick.Price(end),
-				int64(math.Exp(rnd.NormFloat64()*0.5) * float64(length) / 20), 100, m.Source.String(), true}
+			c := candle{
+				time.UnixMilli(bucket).UTC(), tick.Price(at), tick.Price(high), tick.Price(low), tick.Price(end),
+				int64(math.Exp(rnd.NormFloat64()*0.5) * float64(length) / 20), 100, m.Source.String(), true,
+			}
 			for _, p := range []*tick.Price{&c.Open, &c.High, &c.Low, &c.Close} {
 				*p = s.round(float64(*p) / float64(tick.Unit))
 			}

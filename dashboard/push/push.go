@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// writeLimit is how long a client may take to accept a message.
-	writeLimit = 10 * time.Second
+	// acceptTime is how long a client may take to accept a message.
+	acceptTime = 10 * time.Second
 	// keepAlive is the time between two signs of life, of which a client may miss two.
 	keepAlive = 20 * time.Second
 )
@@ -29,6 +29,7 @@ const (
 type Server struct {
 	hub     *hub.Hub
 	origins []string
+	accept  time.Duration
 	stop    context.Context //nolint:containedctx // the life of the server, which outlives each request
 	running sync.WaitGroup
 }
@@ -36,7 +37,7 @@ type Server struct {
 // New makes a server whose streams end when ctx is done. Pages of the same host
 // may connect, and those of the given origins ("https://example.com"); "*" is any.
 func New(ctx context.Context, h *hub.Hub, origins []string) *Server {
-	return &Server{hub: h, origins: origins, stop: ctx}
+	return &Server{hub: h, origins: origins, accept: acceptTime, stop: ctx}
 }
 
 // Wait returns when no stream is left, after the server's context was done.
@@ -44,7 +45,7 @@ func (s *Server) Wait() { s.running.Wait() }
 
 // transport is a way to one browser. Its methods are called by one goroutine.
 type transport interface {
-	// send returns when the network has taken the message, or fails by writeLimit.
+	// send returns when the network has taken the message, or fails after the server's accept time.
 	send(m *hub.Message) error
 	// alive gives a sign of life and fails where the client has given none.
 	alive() error

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"io"
 	"net/http"
 	"time"
 
@@ -22,12 +21,13 @@ func (s *Server) Events(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies must not hold events back
-	_ = s.pump(r.Context(), &events{w: w, rc: http.NewResponseController(w)}, f)
+	_ = s.pump(r.Context(), &events{w: w, rc: http.NewResponseController(w), accept: s.accept}, f)
 }
 
 type events struct {
-	w  http.ResponseWriter
-	rc *http.ResponseController
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	accept time.Duration
 }
 
 func (e *events) send(m *hub.Message) error {
@@ -43,7 +43,7 @@ func (e *events) send(m *hub.Message) error {
 }
 
 func (e *events) write(text []byte) error {
-	if err := e.rc.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+	if err := e.rc.SetWriteDeadline(time.Now().Add(e.accept)); err != nil {
 		return err
 	}
 	if _, err := e.w.Write(text); err != nil {
@@ -52,12 +52,6 @@ func (e *events) write(text []byte) error {
 	return e.rc.Flush()
 }
 
-func (e *events) alive() error {
-	_, err := io.WriteString(e.w, ":\n\n")
-	if err != nil {
-		return err
-	}
-	return e.rc.Flush()
-}
+func (e *events) alive() error { return e.write([]byte(":\n\n")) }
 
 func (e *events) requests() <-chan hub.Request { return nil }

@@ -33,7 +33,7 @@ var writeBuffers sync.Pool
 // (hub.Request) as text messages.
 func (s *Server) WebSocket(w http.ResponseWriter, r *http.Request) {
 	upgrader := websocket.Upgrader{
-		HandshakeTimeout:  writeLimit,
+		HandshakeTimeout:  s.accept,
 		ReadBufferSize:    1024,
 		WriteBufferSize:   8 << 10,
 		WriteBufferPool:   &writeBuffers,
@@ -59,7 +59,7 @@ func (s *Server) WebSocket(w http.ResponseWriter, r *http.Request) {
 	if tcp, ok := conn.NetConn().(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(socketBuffer) // else the kernel's own choice stays
 	}
-	ws := &webSocket{conn: conn, in: make(chan hub.Request)}
+	ws := &webSocket{conn: conn, accept: s.accept, in: make(chan hub.Request)}
 	// The request's context ends with the upgrade.
 	ctx, cancel := context.WithCancel(s.stop)
 	var reader sync.WaitGroup
@@ -81,8 +81,9 @@ func (s *Server) WebSocket(w http.ResponseWriter, r *http.Request) {
 }
 
 type webSocket struct {
-	conn *websocket.Conn
-	in   chan hub.Request
+	conn   *websocket.Conn
+	accept time.Duration
+	in     chan hub.Request
 }
 
 func (ws *webSocket) send(m *hub.Message) error {
@@ -97,14 +98,14 @@ func (ws *webSocket) send(m *hub.Message) error {
 		return errors.New("message can't be prepared")
 	}
 	ws.conn.EnableWriteCompression(len(m.Data) >= compressFrom)
-	if err := ws.conn.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
+	if err := ws.conn.SetWriteDeadline(time.Now().Add(ws.accept)); err != nil {
 		return err
 	}
 	return ws.conn.WritePreparedMessage(prepared)
 }
 
 func (ws *webSocket) alive() error {
-	return ws.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeLimit))
+	return ws.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(ws.accept))
 }
 
 func (ws *webSocket) requests() <-chan hub.Request { return ws.in }
@@ -123,7 +124,7 @@ func (ws *webSocket) bye(code int, reason string) {
 func (ws *webSocket) read(ctx context.Context) {
 	defer close(ws.in)
 	ws.conn.SetReadLimit(hub.MaxRequest)
-	awake := func() { _ = ws.conn.SetReadDeadline(time.Now().Add(2*keepAlive + writeLimit)) }
+	awake := func() { _ = ws.conn.SetReadDeadline(time.Now().Add(2*keepAlive + ws.accept)) }
 	awake()
 	ws.conn.SetPongHandler(func(string) error { awake(); return nil })
 	limit := rate.NewLimiter(requestsPerSecond, requestsBurst)
