@@ -116,24 +116,3 @@ func Log(incarnation int32, partition int) int32 {
 	}
 	return incarnation<<16 + int32(partition)
 }
-
-// Logs lists the logs of every incarnation of the topic that has a number, with
-// partitions 0 to partitions-1 of each: where a symbol's ticks can be. Idempotent.
-func (s *Store) Logs(ctx context.Context, topic string, partitions int) ([]int32, error) {
-	it := s.session.Query("SELECT topic, incarnation FROM logs").WithContext(ctx).Consistency(s.cfg.ReadConsistency).Iter()
-	var logs []int32
-	var name string
-	var n int32
-	for it.Scan(&name, &n) {
-		if name != topic || n == 0 {
-			continue
-		}
-		for p := range partitions {
-			logs = append(logs, Log(n, p))
-		}
-	}
-	if err := it.Close(); err != nil {
-		return nil, fmt.Errorf("list logs: %w", err)
-	}
-	return logs, nil
-}
