@@ -38,15 +38,20 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("clear the data of an earlier test: %w", err)
 	}
-	stopServers, env, err := testServers(ctx, dir, cfg, say)
-	if err != nil {
+	var g errgroup.Group
+	var env []string
+	stopServers := func() error { return nil }
+	g.Go(func() (err error) {
+		stopServers, env, err = testServers(ctx, dir, cfg, say)
 		return err
-	}
+	})
+	g.Go(func() error {
+		step := say.Begin("building")
+		defer step.End("")
+		return run.Build(ctx, cfg, step.Detail)
+	})
+	err = g.Wait()
 	defer func() { err = errors.Join(err, stopServers()) }()
-
-	step := say.Begin("building")
-	err = run.Build(ctx, cfg, step.Detail)
-	step.End("")
 	if err != nil {
 		return err
 	}
@@ -96,6 +101,7 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 }
 
 // testServers starts both servers and gives the environment that names them.
+// What has started is stopped by stop, even where there is an error.
 func testServers(ctx context.Context, dir string, cfg run.Config, say *run.Progress) (stop func() error, env []string, err error) {
 	var kafka, cassandra *servers.Server
 	var g errgroup.Group
@@ -133,7 +139,7 @@ func testServers(ctx context.Context, dir string, cfg run.Config, say *run.Progr
 		return g.Wait()
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, stop())
+		return stop, nil, err
 	}
 	return stop, append(os.Environ(), "KAFKA_BROKERS="+kafka.Addr(), "CASSANDRA_HOSTS="+cassandra.Addr()), nil
 }
