@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ticktape/deploy/local/process"
 	"ticktape/deploy/local/run"
 	"ticktape/deploy/local/servers"
 )
@@ -87,7 +88,7 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 	if len(packages.e2e) > 0 {
 		// It starts servers of its own, which it kills and freezes.
 		stage("end to end", func() error {
-			return show.run(ctx, show.out, os.Environ(), cfg.Root, "go", append([]string{"test", "-v", "-count=1", "-timeout=8m"}, packages.e2e...)...)
+			return show.run(ctx, show.out, process.Environ("TICKTAPE_CACHE="+cfg.Cache), cfg.Root, "go", append([]string{"test", "-v", "-count=1", "-timeout=8m"}, packages.e2e...)...)
 		})
 	}
 	if ctx.Err() != nil {
@@ -141,7 +142,7 @@ func testServers(ctx context.Context, dir string, cfg run.Config, say *run.Progr
 	if err != nil {
 		return stop, nil, err
 	}
-	return stop, append(os.Environ(), "KAFKA_BROKERS="+kafka.Addr(), "CASSANDRA_HOSTS="+cassandra.Addr()), nil
+	return stop, process.Environ("KAFKA_BROKERS="+kafka.Addr(), "CASSANDRA_HOSTS="+cassandra.Addr(), "TICKTAPE_CACHE="+cfg.Cache), nil
 }
 
 type packageList struct{ all, e2e []string }

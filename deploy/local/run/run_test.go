@@ -20,6 +20,7 @@ func TestSettingsAreReadAndRefusedByName(t *testing.T) {
 	t.Setenv("KAFKA_HEAP", "768m")
 	t.Setenv("CASSANDRA_HEAP", "2G")
 	t.Setenv("FUNCTIONS_PORT", "0")
+	t.Setenv("DASHBOARD_PORT", "8090")
 	c, err := ConfigFromEnv()
 	if err != nil {
 		t.Fatal(err)
