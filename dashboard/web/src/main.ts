@@ -174,7 +174,7 @@ addEventListener('keydown', (e) => {
 });
 
 setInterval(() => {
-  list.ages(pulse.serverNow(), market.quotes);
+  list.second(pulse.serverNow(), market.quotes);
   if (symbol) head();
   status.tick();
 }, 1_000);

@@ -4,7 +4,7 @@ import type { Quote } from './market';
 import { nameOf } from './names';
 import { age, arrow, changeText, percentText, priceText } from './text';
 
-const sparkWidth = 96;
+const sparkWidth = 80;
 const sparkHeight = 28;
 const sparkPause = 900; // a trend needs no more than a drawing a second
 /** Without a trade for so long a symbol looks stale. */
@@ -25,11 +25,26 @@ interface Row {
   price: string;
   time: number;
   drawn: number;
+  visible: boolean;
 }
 
-/** The table of symbols. Rows are written when they change and once a frame at most. */
+/**
+ * The table of symbols. A row is written when its symbol changes, once a frame at
+ * most, and once a second where it is scrolled out of sight.
+ */
 export class WatchList {
   private readonly rows = new Map<string, Row>();
+  private readonly due = new Map<string, Quote>(); // changed out of sight
+  private readonly sight = new IntersectionObserver((entries) => {
+    for (const e of entries) {
+      const symbol = (e.target as HTMLElement).dataset['symbol'] ?? '';
+      const row = this.rows.get(symbol);
+      if (!row) continue;
+      row.visible = e.isIntersecting;
+      const q = this.due.get(symbol);
+      if (row.visible && q) this.write(q, row);
+    }
+  });
   private readonly pending = new Map<string, number>();
   private selected = '';
   private query = '';
@@ -53,8 +68,19 @@ export class WatchList {
   /** Writes a quote into its row. The first price of a row is no tick to flash. */
   show(q: Quote): void {
     let row = this.rows.get(q.symbol);
-    const known = row !== undefined;
-    if (!row) row = this.add(q);
+    if (!row) {
+      row = this.add(q);
+    } else if (!row.visible) {
+      this.due.set(q.symbol, q);
+      return;
+    } else if (q.time !== row.time) {
+      this.flash(row, toNumber(q.price) - toNumber(row.price));
+    }
+    this.write(q, row);
+  }
+
+  private write(q: Quote, row: Row): void {
+    this.due.delete(q.symbol);
     const direction = sign(q.change);
     row.element.dataset['sign'] = String(direction);
     row.element.dataset['source'] = q.info.source;
@@ -64,15 +90,18 @@ export class WatchList {
     setText(row.percentArrow, q.percent === undefined ? '' : arrow(direction));
     setText(row.volume, q.volume === undefined || q.volume === '0' ? '–' : compact(q.volume));
     row.volume.title = q.volume === undefined ? 'No volume is known' : `${Number(q.volume).toLocaleString()} today`;
-    if (known && q.time !== row.time) this.flash(row, toNumber(q.price) - toNumber(row.price));
     row.price = q.price;
     row.time = q.time;
     this.outline(q, row);
   }
 
   remove(symbol: string): void {
-    this.rows.get(symbol)?.element.remove();
+    const row = this.rows.get(symbol);
+    if (!row) return;
+    this.sight.unobserve(row.element);
+    row.element.remove();
     this.rows.delete(symbol);
+    this.due.delete(symbol);
   }
 
   select(symbol: string): void {
@@ -92,8 +121,12 @@ export class WatchList {
     this.empty.hidden = shown > 0 || this.rows.size === 0;
   }
 
-  /** Rows without a trade for long look it. */
-  ages(now: number, quotes: ReadonlyMap<string, Quote>): void {
+  /** Once a second: what changed out of sight is written, and rows without a trade for long look it. */
+  second(now: number, quotes: ReadonlyMap<string, Quote>): void {
+    for (const [symbol, q] of this.due) {
+      const row = this.rows.get(symbol);
+      if (row) this.write(q, row);
+    }
     for (const [symbol, row] of this.rows) {
       const q = quotes.get(symbol);
       if (!q) continue;
@@ -130,7 +163,7 @@ export class WatchList {
     const trend = element('td', 'trend');
     const line = svgElement('polyline', { class: 'line' });
     const dot = svgElement('circle', { class: 'dot', r: '2' });
-    const image = svgElement('svg', { viewBox: `0 0 ${sparkWidth} ${sparkHeight}`, 'aria-hidden': 'true' });
+    const image = svgElement('svg', { viewBox: `0 0 ${sparkWidth} ${sparkHeight}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' });
     image.append(line, dot);
     trend.append(image);
 
@@ -148,7 +181,8 @@ export class WatchList {
     tr.append(head, trend, lastCell, change, percentCell, volume);
     tr.hidden = !this.matches(q.symbol);
 
-    const row: Row = { element: tr, link, name, line, dot, wash, last, change, percent, percentArrow, volume, price: q.price, time: q.time, drawn: 0 };
+    const row: Row = { element: tr, link, name, line, dot, wash, last, change, percent, percentArrow, volume, price: q.price, time: q.time, drawn: 0, visible: true };
+    this.sight.observe(tr);
     this.rows.set(q.symbol, row);
     const after = [...this.body.rows].find((r) => (r.dataset['symbol'] ?? '') > q.symbol);
     this.body.insertBefore(tr, after ?? null);
