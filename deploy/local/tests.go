@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -81,7 +82,10 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 			return show.goTest(ctx, env, cfg.Root, append([]string{"-race", "-timeout=8m"}, race...)...)
 		})
 	}
-	stage("tests", func() error { return show.goTest(ctx, env, cfg.Root, append([]string{"-timeout=8m"}, plain...)...) })
+	stage("tests", func() error {
+		// One more at a time than there are cores here at least: the longest ones wait for servers that they killed.
+		return show.goTest(ctx, env, cfg.Root, append([]string{"-timeout=8m", fmt.Sprint("-p=", runtime.NumCPU()+1)}, plain...)...)
+	})
 	if web := filepath.Join(cfg.Root, "dashboard", "web"); exists(filepath.Join(web, "package.json")) {
 		stage("tests of the web page", func() error { return show.run(ctx, show.out, env, web, "npm", "test", "--silent") })
 	}
