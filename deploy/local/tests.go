@@ -83,7 +83,7 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 		})
 	}
 	stage("tests", func() error {
-		// One more at a time than there are cores here at least: the longest ones wait for servers that they killed.
+		// One more at a time than there are cores: the longest ones wait for servers that they killed.
 		return show.goTest(ctx, env, cfg.Root, append([]string{"-timeout=8m", fmt.Sprint("-p=", runtime.NumCPU()+1)}, plain...)...)
 	})
 	if web := filepath.Join(cfg.Root, "dashboard", "web"); exists(filepath.Join(web, "package.json")) {
