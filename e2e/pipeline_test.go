@@ -236,7 +236,7 @@ func TestEveryTickIsStoredOnceThroughCrashes(t *testing.T) {
 	replayed := p.replay(t, 60_000, 2_000)
 
 	wait(t, 4*time.Second)
-	p.kill(t, "function process")
+	p.kill(t, "process")
 	wait(t, 3*time.Second)
 	p.kill(t, "kafka-connector")
 	wait(t, 3*time.Second)
