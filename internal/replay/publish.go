@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"golang.org/x/time/rate"
 
 	"ticktape/internal/bus"
 	"ticktape/internal/tick"
@@ -111,13 +110,8 @@ func publish(ctx context.Context, to Publisher, messages []kafka.Message) error 
 }
 
 func encode(ctx context.Context, from Source, opt Options, free <-chan *block, full chan<- *block) {
-	limit := rate.NewLimiter(rate.Inf, 0)
-	size := blockTicks
-	if opt.Rate > 0 {
-		size = min(max(int(opt.Rate*paceEvery.Seconds()), 1), blockTicks)
-		limit = rate.NewLimiter(rate.Limit(opt.Rate), size)
-	}
 	keys := map[string][]byte{}
+	due := pace{rate: opt.Rate, begun: time.Now()}
 	for {
 		var b *block
 		select {
@@ -126,7 +120,8 @@ func encode(ctx context.Context, from Source, opt Options, free <-chan *block, f
 			return
 		}
 		b.messages, b.values = b.messages[:0], b.values[:0]
-		if b.err = limit.WaitN(ctx, size); b.err == nil {
+		var size int
+		if size, b.err = due.next(ctx); b.err == nil {
 			b.err = b.fill(from, opt, size, keys)
 		}
 		ended := b.err != nil
@@ -137,6 +132,32 @@ func encode(ctx context.Context, from Source, opt Options, free <-chan *block, f
 		}
 		if ended {
 			return
+		}
+	}
+}
+
+// pace says how many ticks have come due. What Kafka held up comes due together
+// afterwards, so that the rate holds in the long run.
+type pace struct {
+	rate  float64
+	begun time.Time
+	given int64
+}
+
+func (p *pace) next(ctx context.Context) (int, error) {
+	if p.rate <= 0 {
+		return blockTicks, nil
+	}
+	for {
+		if n := int64(time.Since(p.begun).Seconds()*p.rate) - p.given; n > 0 {
+			n = min(n, blockTicks)
+			p.given += n
+			return int(n), nil
+		}
+		select {
+		case <-time.After(paceEvery):
+		case <-ctx.Done():
+			return 0, ctx.Err()
 		}
 	}
 }
