@@ -40,7 +40,7 @@ func (r *runtime) startKafka(ctx context.Context) error {
 	defer step.End("")
 	err = r.keep(ctx, "server", "kafka", log, func(ctx context.Context) (process.Plan, error) {
 		return servers.Kafka(ctx, servers.Options{
-			Dir: filepath.Join(r.cfg.Dir, "kafka"), Port: r.cfg.KafkaPort, HeapMB: int(r.cfg.KafkaHeap),
+			Dir: filepath.Join(r.source.data(r.cfg.Dir), "kafka"), Port: r.cfg.KafkaPort, HeapMB: int(r.cfg.KafkaHeap),
 			Cache: r.cfg.Cache, Log: log, Say: step.Detail,
 		})
 	})
@@ -103,7 +103,7 @@ func (r *runtime) startCassandra(ctx context.Context) error {
 		}
 		err = r.keep(ctx, "server", "cassandra", log, func(ctx context.Context) (process.Plan, error) {
 			return servers.Cassandra(ctx, servers.Options{
-				Dir: filepath.Join(r.cfg.Dir, "cassandra"), Port: r.cfg.CassandraPort, HeapMB: int(r.cfg.CassandraHeap),
+				Dir: filepath.Join(r.source.data(r.cfg.Dir), "cassandra"), Port: r.cfg.CassandraPort, HeapMB: int(r.cfg.CassandraHeap),
 				Cache: r.cfg.Cache, Log: log, Say: step.Detail,
 			})
 		})
@@ -175,10 +175,10 @@ func randomText() string {
 	return hex.EncodeToString(b[:])
 }
 
-func (r *runtime) startFunctions(ctx context.Context, prices source) error {
+func (r *runtime) startFunctions(ctx context.Context) error {
 	step := r.say.Begin("starting the functions")
 	defer step.End("")
-	env := process.Environ(prices.env...)
+	env := process.Environ(r.source.env...)
 	var credentials *auth.BasicAuthCredentials
 	if r.cfg.BasicAuth {
 		var err error

@@ -30,6 +30,7 @@ type runtime struct {
 	build   *builder
 	watch   process.Watcher
 	changed chan struct{} // one is waiting: state.json is to be written
+	source  source        // chosen before anything is started
 	// oomKills is how often the kernel had killed a process for want of memory when we last looked.
 	oomKills atomic.Int64
 
@@ -138,6 +139,8 @@ func (r *runtime) start(ctx context.Context) error {
 	r.onStop("Kafka and Cassandra", func() error { return r.stopParts("server") })
 	r.onStop("the simulated market", func() error { return r.stopParts("market") })
 
+	r.source = r.chooseSource(ctx)
+	r.update(func(s *State) { s.Simulated = r.source.simulated })
 	var g errgroup.Group
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -150,7 +153,6 @@ func (r *runtime) start(ctx context.Context) error {
 			return err
 		})
 	}
-	var prices source
 	built := make(chan struct{})
 	stage(r.startKafka)
 	stage(r.startCassandra)
@@ -164,17 +166,13 @@ func (r *runtime) start(ctx context.Context) error {
 		step.End("the programs are built")
 		return nil
 	})
-	stage(func(ctx context.Context) (err error) {
-		prices, err = r.chooseSource(ctx, built)
-		return err
-	})
+	stage(func(ctx context.Context) error { return r.startMarket(ctx, built) })
 	stage(func(context.Context) error { return r.makeSecrets() })
 	if err := g.Wait(); err != nil { // the first, so the cause and not what was cancelled because of it
 		return err
 	}
 
-	r.update(func(s *State) { s.Simulated = prices.simulated })
-	if err := r.startFunctions(ctx, prices); err != nil {
+	if err := r.startFunctions(ctx); err != nil {
 		return err
 	}
 	r.onStop("the dashboard", func() error { return r.stopParts("dashboard") })

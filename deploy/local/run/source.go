@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,14 +16,24 @@ import (
 // source is where prices come from.
 type source struct {
 	simulated bool
+	market    bool     // the stand-in has to be started
 	env       []string // for the function that asks
 }
 
-// chooseSource finds out whether Yahoo is asked or its stand-in, which it starts.
-func (r *runtime) chooseSource(ctx context.Context, built <-chan struct{}) (source, error) {
+// data is the folder of what the servers store. Simulated prices never share one
+// with real ones: neither would know the other's from its own.
+func (s source) data(dir string) string {
+	if s.simulated {
+		return filepath.Join(dir, "simulated")
+	}
+	return filepath.Join(dir, "yahoo")
+}
+
+// chooseSource finds out whether Yahoo is asked or its stand-in.
+func (r *runtime) chooseSource(ctx context.Context) source {
 	switch r.cfg.Source {
 	case "yahoo":
-		return source{env: []string{"SOURCE=yahoo"}}, nil
+		return source{env: []string{"SOURCE=yahoo"}}
 	case "auto":
 		step := r.say.Begin("asking whether Yahoo answers")
 		simulated, err := yahooAnswers(ctx)
@@ -32,24 +43,35 @@ func (r *runtime) chooseSource(ctx context.Context, built <-chan struct{}) (sour
 				said = "YAHOO_URL answers and is not Yahoo: the prices are SIMULATED"
 			}
 			step.End(said)
-			return source{simulated: simulated, env: []string{"SOURCE=auto"}}, nil
+			return source{simulated: simulated, env: []string{"SOURCE=auto"}}
 		}
 		reason, _, _ := strings.Cut(err.Error(), "\n")
 		step.End(fmt.Sprintf("Yahoo does not answer (%s): the prices are SIMULATED", reason))
+	}
+	return source{
+		simulated: true, market: true,
+		env: []string{"SOURCE=simulated", "YAHOO_URL=http://" + local(r.cfg.MarketPort), "YAHOO_COOKIE_URL="},
+	}
+}
+
+// startMarket starts the stand-in where it is wanted, once it is built.
+func (r *runtime) startMarket(ctx context.Context, built <-chan struct{}) error {
+	if !r.source.market {
+		return nil
 	}
 	select {
 	case <-built:
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {
-		return source{}, ctx.Err()
+		return ctx.Err()
 	}
 	log, err := r.openLog("market")
 	if err != nil {
-		return source{}, err
+		return err
 	}
 	addr := local(r.cfg.MarketPort)
-	err = r.keep(ctx, "market", "market", log, func(context.Context) (process.Plan, error) {
+	return r.keep(ctx, "market", "market", log, func(context.Context) (process.Plan, error) {
 		plan := r.plan("market", log, r.cfg.MarketPort, awaitDial(addr))
 		plan.Spec.Args = []string{
 			"-addr", addr, fmt.Sprint("-symbols=", r.cfg.MarketSymbols), fmt.Sprint("-speed=", r.cfg.MarketSpeed),
@@ -57,7 +79,6 @@ func (r *runtime) chooseSource(ctx context.Context, built <-chan struct{}) (sour
 		}
 		return plan, nil
 	})
-	return source{simulated: true, env: []string{"SOURCE=simulated", "YAHOO_URL=http://" + addr, "YAHOO_COOKIE_URL="}}, err
 }
 
 const yahooPatience = 5 * time.Second
