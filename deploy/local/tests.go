@@ -32,6 +32,12 @@ var raced = []string{
 	"./internal/bus", "./internal/service", "./internal/trigger", "./internal/yahoo",
 }
 
+// fuzzed are the decoders that meet other people's bytes first.
+var fuzzed = [][2]string{
+	{"./internal/tick", "FuzzDecode"}, {"./internal/tick", "FuzzParsePrice"}, {"./internal/yahoo", "FuzzDecodeQuotes"},
+	{"./internal/trigger", "FuzzDecodeProtobuf"}, {"./internal/bus", "FuzzFetchResponse"}, {"./internal/query", "FuzzForm"}, {"./dashboard/hub", "FuzzParseRequest"},
+}
+
 // runTests is `make test`: one Kafka and one Cassandra for all tests, on free
 // ports and with data of their own, then the Go tests, the web page's and the
 // end-to-end test. All of them run even where one fails.
@@ -85,6 +91,14 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 	stage("tests", func() error {
 		// One more at a time than there are cores: the longest ones wait for servers that they killed.
 		return show.goTest(ctx, env, cfg.Root, append([]string{"-timeout=8m", fmt.Sprint("-p=", runtime.NumCPU()+1)}, plain...)...)
+	})
+	stage("fuzz, a second each (make fuzz takes all, and longer)", func() error {
+		for _, target := range fuzzed {
+			if err := show.run(ctx, show.out, env, cfg.Root, "go", "test", target[0], "-run=^$", "-fuzz=^"+target[1]+"$", "-fuzztime=1s"); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if web := filepath.Join(cfg.Root, "dashboard", "web"); exists(filepath.Join(web, "package.json")) {
 		stage("tests of the web page", func() error { return show.run(ctx, show.out, env, web, "npm", "test", "--silent") })
