@@ -34,8 +34,13 @@ var raced = []string{
 
 // fuzzed are the decoders that meet other people's bytes first.
 var fuzzed = [][2]string{
-	{"./internal/tick", "FuzzDecode"}, {"./internal/tick", "FuzzParsePrice"}, {"./internal/yahoo", "FuzzDecodeQuotes"},
-	{"./internal/trigger", "FuzzDecodeProtobuf"}, {"./internal/bus", "FuzzFetchResponse"}, {"./internal/query", "FuzzForm"}, {"./dashboard/hub", "FuzzParseRequest"},
+	{"./internal/tick", "FuzzDecode"},
+	{"./internal/tick", "FuzzParsePrice"},
+	{"./internal/yahoo", "FuzzDecodeQuotes"},
+	{"./internal/trigger", "FuzzDecodeProtobuf"},
+	{"./internal/bus", "FuzzFetchResponse"},
+	{"./internal/query", "FuzzForm"},
+	{"./dashboard/hub", "FuzzParseRequest"},
 }
 
 // runTests is `make test`: one Kafka and one Cassandra for all tests, on free
