@@ -13,6 +13,7 @@ import (
 	"ticktape/dashboard/api"
 	"ticktape/dashboard/hub"
 	"ticktape/dashboard/push"
+	"ticktape/dashboard/quotes"
 	"ticktape/dashboard/tail"
 	"ticktape/dashboard/web"
 	"ticktape/internal/bus"
@@ -74,10 +75,12 @@ func run(ctx context.Context) error {
 			},
 		})
 	})
+	gateway := strings.TrimRight(cfg.Gateway, "/")
+	g.Go(func() error { return quotes.Follow(ctx, gateway, h.Seed) })
 	g.Go(func() error {
 		return service.Serve(ctx, ln, api.Handler(api.Config{
 			Hub: h, Push: streams, Health: &health, Page: page,
-			History: api.NewHistory(strings.TrimRight(cfg.Gateway, "/")),
+			History: api.NewHistory(gateway),
 		}))
 	})
 	slog.Info("the dashboard is served", "addr", ln.Addr().String())

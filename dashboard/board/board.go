@@ -136,15 +136,9 @@ func (b *Board) Apply(u *windowpb.Update, rev uint64) (Change, error) {
 	if err := validate(u); err != nil {
 		return Change{}, err
 	}
-	s := b.symbols[u.Symbol]
-	if s == nil {
-		if len(b.symbols) >= b.limits.Symbols {
-			return Change{}, fmt.Errorf("%w: %s is beyond the %d that are shown", ErrFull, u.Symbol, b.limits.Symbols)
-		}
-		s = &Symbol{Name: string([]byte(u.Symbol))}
-		b.symbols[s.Name] = s
-		at, _ := slices.BinarySearchFunc(b.sorted, s, func(a, x *Symbol) int { return compare(a.Name, x.Name) })
-		b.sorted = slices.Insert(b.sorted, at, s)
+	s, err := b.symbol(u.Symbol)
+	if err != nil {
+		return Change{}, err
 	}
 	c := Change{Symbol: s}
 	c.Ticks, c.Changed = b.applyWindow(s, u, rev)
@@ -156,6 +150,52 @@ func (b *Board) Apply(u *windowpb.Update, rev uint64) (Change, error) {
 	}
 	b.ticks += c.Ticks
 	return c, nil
+}
+
+// Quote is the latest trade of a symbol as the store knows it.
+type Quote struct {
+	Symbol string
+	Latest *windowpb.Latest
+}
+
+// noLog is before all logs, so that whatever the topic tells of the same
+// millisecond goes over a quote.
+const noLog = -1
+
+// ApplyQuote takes a latest trade in that no window tells of, because it is
+// older than those that are live. Errors are those of Apply.
+func (b *Board) ApplyQuote(q Quote, rev uint64) (Change, error) {
+	probe := tick.Tick{
+		Symbol: q.Symbol, EventTime: q.Latest.EventTime, Price: tick.Price(q.Latest.Price),
+		Currency: q.Latest.Currency, Exchange: q.Latest.Exchange,
+	}
+	if err := probe.Validate(); err != nil {
+		return Change{}, fmt.Errorf("%w: %w", ErrUpdate, err)
+	}
+	s, err := b.symbol(q.Symbol)
+	if err != nil {
+		return Change{}, err
+	}
+	c := Change{Symbol: s, Changed: b.applyLatest(s, noLog, q.Latest, rev)}
+	if c.Changed {
+		s.Rev = rev
+	}
+	return c, nil
+}
+
+// symbol returns the symbol's state, made where it is absent.
+func (b *Board) symbol(name string) (*Symbol, error) {
+	if s := b.symbols[name]; s != nil {
+		return s, nil
+	}
+	if len(b.symbols) >= b.limits.Symbols {
+		return nil, fmt.Errorf("%w: %s is beyond the %d that are shown", ErrFull, name, b.limits.Symbols)
+	}
+	s := &Symbol{Name: string([]byte(name))}
+	b.symbols[s.Name] = s
+	at, _ := slices.BinarySearchFunc(b.sorted, s, func(a, x *Symbol) int { return compare(a.Name, x.Name) })
+	b.sorted = slices.Insert(b.sorted, at, s)
+	return s, nil
 }
 
 func compare(a, b string) int {

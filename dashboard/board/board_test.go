@@ -303,3 +303,44 @@ func FuzzApply(f *testing.F) {
 		c.Symbol.Latest.Change()
 	})
 }
+
+func TestAQuoteIsShownUntilAWindowTellsOfItsSymbol(t *testing.T) {
+	b := New(DefaultLimits)
+	at := int64(1_790_000_000_000)
+	quote := func(price, time int64) bool {
+		c, err := b.ApplyQuote(Quote{"AAPL", &windowpb.Latest{EventTime: time, Price: price, Source: int32(tick.SourceYahoo)}}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Changed
+	}
+	if !quote(5, at) || quote(5, at) {
+		t.Error("a quote changes the board once")
+	}
+	s := b.Symbol("AAPL")
+	if !s.Known() || s.Latest.Price != 5 || len(s.Windows()) != 0 || b.Ticks() != 0 {
+		t.Errorf("%+v", s)
+	}
+	p := &windowpb.Point{EventTime: at, Price: 7}
+	if _, err := b.Apply(&windowpb.Update{
+		Symbol: "AAPL", Start: window.Start(at), Length: window.Length, Version: 1, TickCount: 1, Open: p, High: p, Low: p, Close: p,
+		Latest: &windowpb.Latest{EventTime: at, Price: 7},
+	}, 2); err != nil {
+		t.Fatal(err)
+	}
+	if quote(5, at) || s.Latest.Price != 7 {
+		t.Error("what the topic tells of the same millisecond stays")
+	}
+	if !quote(9, at+1) || s.Latest.Price != 9 {
+		t.Error("a later trade is shown")
+	}
+	for name, q := range map[string]Quote{
+		"no price":  {"AAPL", &windowpb.Latest{EventTime: at}},
+		"no time":   {"AAPL", &windowpb.Latest{Price: 1}},
+		"no symbol": {"", &windowpb.Latest{EventTime: at, Price: 1}},
+	} {
+		if _, err := b.ApplyQuote(q, 3); !errors.Is(err, ErrUpdate) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -133,30 +133,54 @@ func (h *Hub) Apply(updates []*windowpb.Update) {
 	wake := false
 	for _, u := range updates {
 		c, err := h.board.Apply(u, h.rev+1)
-		switch {
-		case errors.Is(err, board.ErrFull):
-			updatesTotal.WithLabelValues("refused").Inc()
-			if !h.refused {
-				h.refused = true
-				slog.Warn("more symbols than the dashboard shows; the rest is left out", "error", err)
-			}
-			continue
-		case err != nil:
-			updatesTotal.WithLabelValues("bad").Inc()
-			slog.Debug("left out a record of the windows topic", "error", err)
-			continue
-		case !c.Changed:
-			updatesTotal.WithLabelValues("repeated").Inc()
-			continue
+		if h.tookLocked(c, err) {
+			wake = true
+			h.meter.add(now, c.Ticks, u.Latest, h.source.CaughtUp)
 		}
-		updatesTotal.WithLabelValues("applied").Inc()
-		h.changed[c.Symbol.Name] = struct{}{}
-		wake = true
-		h.meter.add(now, c.Ticks, u.Latest, h.source.CaughtUp)
 	}
 	ticksKnown.Set(float64(h.board.Ticks()))
 	h.mu.Unlock()
-	if wake {
+	h.flushSoon(wake)
+}
+
+// Seed takes latest trades in that the store knows and the topic may not tell
+// of any more, as of a market that has been closed for days.
+func (h *Hub) Seed(quotes []board.Quote) {
+	h.mu.Lock()
+	wake := false
+	for _, q := range quotes {
+		wake = h.tookLocked(h.board.ApplyQuote(q, h.rev+1)) || wake
+	}
+	h.mu.Unlock()
+	h.flushSoon(wake)
+}
+
+// tookLocked counts what became of an update, and says whether it changed
+// something.
+func (h *Hub) tookLocked(c board.Change, err error) bool {
+	switch {
+	case errors.Is(err, board.ErrFull):
+		updatesTotal.WithLabelValues("refused").Inc()
+		if !h.refused {
+			h.refused = true
+			slog.Warn("more symbols than the dashboard shows; the rest is left out", "error", err)
+		}
+		return false
+	case err != nil:
+		updatesTotal.WithLabelValues("bad").Inc()
+		slog.Debug("left out what is no update", "error", err)
+		return false
+	case !c.Changed:
+		updatesTotal.WithLabelValues("repeated").Inc()
+		return false
+	}
+	updatesTotal.WithLabelValues("applied").Inc()
+	h.changed[c.Symbol.Name] = struct{}{}
+	return true
+}
+
+func (h *Hub) flushSoon(changed bool) {
+	if changed {
 		select {
 		case h.dirty <- struct{}{}:
 		default:

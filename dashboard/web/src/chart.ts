@@ -21,6 +21,7 @@ import { day, minuteClock, utcDay } from './text';
 import type { Candle, Window } from './wire';
 
 const usualCandles = 120;
+const fewestCandles = 40;
 /** Older candles are asked for when this many are left at the left edge. */
 const nearEdge = 30;
 
@@ -204,7 +205,8 @@ export class ChartView {
     this.volumeSeries.setData(all.map((c) => this.volume(c)));
     // The library keeps the distance to the newest candle by itself.
     if (!stay) {
-      const shown = Math.min(usualCandles, Math.floor(this.container.clientWidth / 7));
+      // A market that has just begun has few; they are drawn wide rather than lost at the edge.
+      const shown = Math.min(usualCandles, Math.floor(this.container.clientWidth / 7), Math.max(all.length, fewestCandles));
       this.chart.timeScale().setVisibleLogicalRange({ from: all.length - shown, to: all.length + 4 });
     }
     this.drawn = all.at(-1)?.start ?? 0;

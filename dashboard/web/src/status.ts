@@ -73,6 +73,7 @@ export class StatusView {
     if (!p.connected && this.count > 0) return ['interrupted', 'Feed interrupted', `${p.problem ?? 'Kafka can’t be read.'} Prices are as of ${clock.format(p.last_update || this.heard)}.`];
     if (this.count === 0) return ['waiting', 'No data yet', ''];
     if (!p.caught_up) return ['loading', `Catching up · ${p.behind.toLocaleString('en')} to go`, ''];
+    if (!p.last_update) return ['stale', 'No trade yet', ''];
     const quiet = p.now - p.last_update + (Date.now() - this.heard);
     if (quiet > staleAfter) return ['stale', `No update for ${age(quiet)}`, ''];
     return ['live', 'Live', ''];

@@ -162,7 +162,7 @@ export class WatchList {
 
     const trend = element('td', 'trend');
     const line = svgElement('polyline', { class: 'line' });
-    const dot = svgElement('circle', { class: 'dot', r: '2' });
+    const dot = svgElement('circle', { class: 'dot', r: '0' });
     const image = svgElement('svg', { viewBox: `0 0 ${sparkWidth} ${sparkHeight}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' });
     image.append(line, dot);
     trend.append(image);
@@ -221,6 +221,7 @@ export class WatchList {
     const [x, y] = points.at(-1)!;
     row.dot.setAttribute('cx', x.toFixed(1));
     row.dot.setAttribute('cy', y.toFixed(1));
+    row.dot.setAttribute('r', '2');
   }
 
   private keys(e: KeyboardEvent): void {

@@ -272,13 +272,13 @@ func (r *runtime) tickArrived(ctx context.Context) bool {
 	}
 	defer resp.Body.Close()
 	var status struct {
-		Ticks     int64 `json:"ticks"`
 		LiveTicks int64 `json:"live_ticks"`
+		Symbols   int   `json:"symbols"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&status); err != nil {
 		return false
 	}
-	return status.LiveTicks > 0 || status.Ticks > 0 && !r.state.Simulated
+	return status.LiveTicks > 0 || status.Symbols > 0 && !r.state.Simulated
 }
 
 func (r *runtime) welcome() {
