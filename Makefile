@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run stop status test try lint build generate tools clean distclean fuzz bin
+.PHONY: bench bench-quick help run stop status test try lint build generate tools clean distclean fuzz bin
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -13,7 +13,7 @@ GOFUMPT := mvdan.cc/gofumpt@v0.9.2
 POOLS := ,pool=ticktape/internal/trigger/triggerpb.Batch,pool=ticktape/internal/chunk/chunkpb.Chunk
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings of make run (environment variables, with what they are by default):"
 	@sed -n 's/^#> /  /p' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ lint: ## gofumpt, vet and staticcheck
 	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted" | sed 's/^/    /'; exit 1; fi
 	go vet ./...
 	go run $(STATICCHECK) ./...
+
+bench: tools ## measure capacity and latency, a quarter of an hour (docs/performance.md)
+	@exec go run ./bench all
+
+bench-quick: tools ## the main figures in two minutes
+	@exec go run ./bench quick
 
 build: tools bin ## build every program and the web page
 	@exec build/local build

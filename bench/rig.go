@@ -236,7 +236,7 @@ func (b *bench) end() {
 func (b *bench) pids() map[string]int {
 	pids := map[string]int{"kafka": b.kafka.PID(), "cassandra": b.cassandra.PID(), "gateway": os.Getpid()}
 	for name, p := range b.programs {
-		pids[strings.TrimSuffix(name, "-connector")+" connector"] = p.PID()
+		pids[strings.ReplaceAll(name, "-", " ")] = p.PID()
 	}
 	for _, i := range b.provider.Instances() {
 		pids["function "+i.Function] = i.PID
