@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	"github.com/gocql/gocql"
 )
@@ -42,69 +44,84 @@ func (s *Store) Incarnation(ctx context.Context, topic string, topicID [16]byte)
 	return n, nil
 }
 
-// claimIncarnation takes the next number from the row with the nil id, then
-// writes it to the topic's row. A number that was taken and not written, because
-// of a crash or a rival, is lost, which does no harm.
-func (s *Store) claimIncarnation(ctx context.Context, topic string, id gocql.UUID) (int32, error) {
-	read := func() (n *int32, err error) {
-		err = s.session.Query("SELECT incarnation FROM logs WHERE topic_id = ?", id).
-			Consistency(gocql.Consistency(gocql.LocalSerial)).WithContext(ctx).Scan(&n)
-		if err == gocql.ErrNotFound {
-			return nil, nil
+// claimTries bounds how often rivals may keep a claim from its end, and
+// claimPause is the mean wait before it is tried again.
+const (
+	claimTries = 20
+	claimPause = 50 * time.Millisecond
+)
+
+// claimIncarnation tries until the topic has a number. After a transaction or a
+// serial read that rivals kept from its end it waits for a time that differs from
+// theirs, and reads again what has come of it.
+func (s *Store) claimIncarnation(ctx context.Context, topic string, id gocql.UUID) (n int32, err error) {
+	for range claimTries {
+		var done bool
+		n, done, err = s.tryClaim(ctx, topic, id)
+		if done || err != nil && !lost(err) {
+			return n, err
 		}
-		return n, err
-	}
-	for ctx.Err() == nil {
-		n, err := read()
-		if err != nil {
-			return 0, err
-		}
-		if n != nil {
-			return *n, nil
-		}
-		var taken *int32
-		err = s.session.Query("SELECT incarnation FROM logs WHERE topic_id = ?", gocql.UUID{}).
-			Consistency(gocql.Consistency(gocql.LocalSerial)).WithContext(ctx).Scan(&taken)
-		if err != nil && err != gocql.ErrNotFound {
-			return 0, err
-		}
-		next := int32(1)
-		if taken != nil {
-			next = *taken + 1
-		}
-		row := map[string]any{}
-		applied, err := s.session.Query("UPDATE logs SET incarnation = ? WHERE topic_id = ? IF incarnation = ?", next, gocql.UUID{}, taken).
-			SerialConsistency(gocql.LocalSerial).WithContext(ctx).MapScanCAS(row)
-		if lost(err) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		if !applied {
-			continue
-		}
-		applied, err = s.session.Query("UPDATE logs SET incarnation = ?, topic = ? WHERE topic_id = ? IF incarnation = null", next, topic, id).
-			SerialConsistency(gocql.LocalSerial).WithContext(ctx).MapScanCAS(row)
-		if lost(err) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		if applied {
-			return next, nil
+		select {
+		case <-time.After(rand.N(2 * claimPause)):
+		case <-ctx.Done():
+			return 0, ctx.Err()
 		}
 	}
-	return 0, ctx.Err()
+	if err == nil {
+		err = errors.New("others were quicker each time")
+	}
+	return 0, err
 }
 
-// lost tells a transaction that rivals kept from its end. Whether it took place
-// shows when its row is read again.
+// tryClaim takes the next number from the row with the nil id, then writes it to
+// the topic's row. A number that was taken and not written, because of a crash or
+// a rival, is lost, which does no harm.
+func (s *Store) tryClaim(ctx context.Context, topic string, id gocql.UUID) (n int32, done bool, err error) {
+	given, err := s.readIncarnation(ctx, id)
+	if err != nil {
+		return 0, false, err
+	}
+	if given != nil {
+		return *given, true, nil
+	}
+	taken, err := s.readIncarnation(ctx, gocql.UUID{})
+	if err != nil {
+		return 0, false, err
+	}
+	next := int32(1)
+	if taken != nil {
+		next = *taken + 1
+	}
+	row := map[string]any{}
+	applied, err := s.session.Query("UPDATE logs SET incarnation = ? WHERE topic_id = ? IF incarnation = ?", next, gocql.UUID{}, taken).
+		SerialConsistency(gocql.LocalSerial).WithContext(ctx).MapScanCAS(row)
+	if err != nil || !applied {
+		return 0, false, err
+	}
+	applied, err = s.session.Query("UPDATE logs SET incarnation = ?, topic = ? WHERE topic_id = ? IF incarnation = null", next, topic, id).
+		SerialConsistency(gocql.LocalSerial).WithContext(ctx).MapScanCAS(row)
+	return next, applied, err
+}
+
+// readIncarnation returns the number in a row, nil where there is none. The read
+// is serial: it sees every transaction that has ended.
+func (s *Store) readIncarnation(ctx context.Context, id gocql.UUID) (n *int32, err error) {
+	err = s.session.Query("SELECT incarnation FROM logs WHERE topic_id = ?", id).
+		Consistency(gocql.Consistency(gocql.LocalSerial)).WithContext(ctx).Scan(&n)
+	if err == gocql.ErrNotFound {
+		return nil, nil
+	}
+	return n, err
+}
+
+// lost tells a transaction, or a serial read, which ends those of others first,
+// that rivals kept from its end. Whether it took place shows when its row is read
+// again.
 func lost(err error) bool {
-	var timeout *gocql.RequestErrWriteTimeout
+	var write *gocql.RequestErrWriteTimeout
+	var read *gocql.RequestErrReadTimeout
 	var unknown *gocql.RequestErrCASWriteUnknown
-	return errors.As(err, &timeout) || errors.As(err, &unknown)
+	return errors.As(err, &write) || errors.As(err, &read) || errors.As(err, &unknown)
 }
 
 // Log returns the number that stands for a topic's incarnation and a partition
