@@ -25,6 +25,7 @@ help: ## show this list
 #> KAFKA_HEAP=512m CASSANDRA_HEAP=1g
 #> MARKET_SYMBOLS=20 MARKET_SPEED=1 MARKET_SEED=1 MARKET_HOURS=0    the simulated market
 #> BASIC_AUTH=0           1 asks for a password to deploy and list functions
+#> PPROF=0                1 serves Go's profiles of every process on loopback; make status lists where
 #> TICKTAPE_DIR=build/run    data, logs, secrets
 #> TICKTAPE_CACHE=build      downloaded jars
 

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
-	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -140,37 +138,4 @@ func (h *Health) Handler() http.Handler {
 	})
 	mux.Handle("GET /metrics", promhttp.Handler())
 	return mux
-}
-
-// startPprof serves Go's profiles where PPROF=1, on loopback and nowhere else,
-// because they show memory and cost time. PPROF_PORT is its port; without it a
-// free one is taken and logged, so that many processes can share a machine.
-func startPprof() (stop func(), err error) {
-	cfg, err := Load[struct {
-		On   bool   `env:"PPROF"`
-		Port uint16 `env:"PPROF_PORT"`
-	}]()
-	if err != nil || !cfg.On {
-		return func() {}, err
-	}
-	ln, err := Listen(context.Background(), "PPROF_PORT", fmt.Sprintf("127.0.0.1:%d", cfg.Port))
-	if err != nil {
-		return nil, err
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			slog.Error("pprof ended", "error", err)
-		}
-	}()
-	slog.Info("pprof listens", "url", "http://"+ln.Addr().String()+"/debug/pprof/", "pid", os.Getpid())
-	return func() { _ = srv.Close(); <-done }, nil
 }

@@ -29,8 +29,8 @@ const (
 )
 
 // Main runs a process and does not return. It sets up the default logger
-// (LOG_LEVEL, LOG_FORMAT, attribute service=name), starts pprof on loopback
-// where PPROF=1, and calls run with a context that SIGINT or SIGTERM cancels.
+// (LOG_LEVEL, LOG_FORMAT, attribute service=name), serves profiles as StartPprof
+// does, and calls run with a context that SIGINT or SIGTERM cancels.
 // A second signal exits at once. The error of run is logged in one line.
 //
 // run returns when the work in hand is done after the context was cancelled;
@@ -63,7 +63,7 @@ func execute(name string, run func(ctx context.Context) error, signals <-chan os
 		exit(ExitFailed)
 	}()
 
-	stopPprof, err := startPprof()
+	_, stopPprof, err := StartPprof()
 	if err == nil {
 		defer stopPprof()
 		err = run(ctx)

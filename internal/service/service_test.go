@@ -248,32 +248,53 @@ func TestAdminAnswersAndEndsWithItsContext(t *testing.T) {
 }
 
 func TestPprofIsOnLoopbackAndOnlyWhenAsked(t *testing.T) {
-	stop, err := startPprof()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop()
-
 	defer slog.SetDefault(slog.Default())
 	var out bytes.Buffer
 	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	url, stop, err := StartPprof()
+	if err != nil || url != "" || out.Len() > 0 {
+		t.Fatalf("without PPROF: url %q, log %q, %v", url, out.String(), err)
+	}
+	stop()
+
 	t.Setenv("PPROF", "1")
-	stop, err = startPprof()
+	url, stop, err = StartPprof()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
-	_, url, _ := strings.Cut(out.String(), "url=")
-	url, _, _ = strings.Cut(url, " ")
-	if !strings.HasPrefix(url, "http://127.0.0.1:") {
-		t.Fatalf("log is %q", out.String())
+	if !strings.HasPrefix(url, "http://127.0.0.1:") || !strings.Contains(out.String(), "url="+url+" ") {
+		t.Fatalf("url %q, log %q", url, out.String())
 	}
-	res, err := http.Get(url)
+	res, err := http.Get(url + "goroutine?debug=1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
 	if res.StatusCode != 200 {
 		t.Errorf("%s answers %d", url, res.StatusCode)
+	}
+
+	t.Run("processes that are given one address do not collide", func(t *testing.T) {
+		addr := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/debug/pprof/")
+		t.Setenv("PPROF_ADDR", addr)
+		second, stop, err := StartPprof()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		if second == url || !strings.HasPrefix(second, "http://127.0.0.1:") {
+			t.Errorf("the second listens at %s, the first at %s", second, url)
+		}
+	})
+	for _, addr := range []string{"0.0.0.0:0", ":6060", "[::]:0", "192.0.2.1:6060", "6060", "example.com:6060"} {
+		t.Run("it is refused on "+addr, func(t *testing.T) {
+			t.Setenv("PPROF_ADDR", addr)
+			_, _, err := StartPprof()
+			var settings *SettingsError
+			if !errors.As(err, &settings) || !strings.Contains(err.Error(), "loopback") {
+				t.Errorf("PPROF_ADDR=%s: %v", addr, err)
+			}
+		})
 	}
 }

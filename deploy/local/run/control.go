@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -96,6 +97,10 @@ func Status(cfg Config, out io.Writer) error {
 	fmt.Fprintln(table, "PART\tSTATE\tPID\tPORT\tMEMORY\tUP\tRESTARTS\tLAST ENDING")
 	total := process.RSS(s.PID)
 	fmt.Fprintf(table, "runtime and gateway\tready\t%d\t\t%s\t%s\t\t\n", s.PID, size(total), time.Since(s.Started).Round(time.Second))
+	var profiled []string
+	if s.Profiles != "" {
+		profiled = append(profiled, "runtime and gateway\t"+s.Profiles)
+	}
 	for _, p := range s.Parts {
 		name := p.Name
 		if p.Kind == "function" {
@@ -109,12 +114,21 @@ func Status(cfg Config, out io.Writer) error {
 			if process.Frozen(p.PID) {
 				state = "frozen"
 			}
+			if url := profiles(p.Log, p.PID); url != "" {
+				profiled = append(profiled, name+"\t"+url)
+			}
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\n", name, state, pid, p.Port, memory, up, p.Restarts, p.Ending)
 	}
 	fmt.Fprintf(table, "total\t\t\t\t%s\t\t\t\n", size(total))
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print what runs: %w", err)
+	}
+	if len(profiled) > 0 {
+		fmt.Fprint(table, "\nGo's profiles, as in `go tool pprof URL/profile?seconds=10` and `go tool pprof URL/heap`:\n", strings.Join(profiled, "\n"), "\n")
+		if err := table.Flush(); err != nil {
+			return fmt.Errorf("print where profiles are: %w", err)
+		}
 	}
 	fmt.Fprintf(out, "\nLogs: %s and %s\n", filepath.Join(cfg.Dir, "logs"), filepath.Join(cfg.Dir, "functions", "logs"))
 	return nil

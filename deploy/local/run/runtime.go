@@ -20,6 +20,7 @@ import (
 
 	"ticktape/deploy/local/process"
 	"ticktape/deploy/local/provider"
+	"ticktape/internal/service"
 )
 
 // runtime is one run. Parts are added to it as they start and are stopped in
@@ -86,13 +87,19 @@ func Run(ctx context.Context, cfg Config, say *Progress) error {
 		say.Say("%s", warning)
 	}
 
+	// What it starts shares its settings: PPROF_ADDR is the runtime's, the rest take free ports.
+	profiles, stopProfiles, err := service.StartPprof()
+	if err != nil {
+		return err
+	}
+	defer stopProfiles()
 	r := &runtime{cfg: cfg, say: say, changed: make(chan struct{}, 1)}
 	r.oomKills.Store(stat("/proc/vmstat", "oom_kill"))
 	r.watch = process.Watcher{Changed: r.noteChange, Died: r.noteDeath}
 	r.state = State{
 		PID: os.Getpid(), Birth: process.Birth(os.Getpid()), Started: time.Now(),
 		Functions: cfg.gatewayURL(), Dashboard: "http://" + local(cfg.DashboardPort),
-		Kafka: cfg.brokers(), Cassandra: cfg.hosts(), Secrets: cfg.secretsDir(),
+		Kafka: cfg.brokers(), Cassandra: cfg.hosts(), Secrets: cfg.secretsDir(), Profiles: profiles,
 	}
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var watchers sync.WaitGroup

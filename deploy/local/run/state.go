@@ -26,6 +26,7 @@ type State struct {
 	Kafka     string `json:"kafka_brokers"`
 	Cassandra string `json:"cassandra_hosts"`
 	Secrets   string `json:"secrets_dir"`
+	Profiles  string `json:"profiles_url,omitempty"` // of the runtime itself, where PPROF=1
 	Parts     []Part `json:"parts"`
 }
 
