@@ -1,0 +1,195 @@
+// Tests of what the market and pipeline views compute.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { load } from './load.mjs';
+
+// A small generator with a seed, so that a failure can be made again.
+function random(seed) {
+  let s = seed >>> 0;
+  return () => {
+    s = (Math.imul(s, 1664525) + 1013904223) >>> 0;
+    return s / 2 ** 32;
+  };
+}
+const near = (a, b, within, what) => assert.ok(Math.abs(a - b) <= within, `${what}: ${a}, not ${b}`);
+
+test('the treemap of the paper by Bruls, Huizing and van Wijk', async () => {
+  const { squarify } = await load('market-view/squarify');
+  const rects = squarify([6, 6, 4, 3, 2, 2, 1], { x: 0, y: 0, width: 6, height: 4 });
+  const round = (r) => [r.x, r.y, r.width, r.height].map((v) => Math.round(v * 100) / 100);
+  assert.deepEqual(rects.slice(0, 4).map(round), [[0, 0, 3, 2], [0, 2, 3, 2], [3, 0, 1.71, 2.33], [4.71, 0, 1.29, 2.33]]);
+});
+
+test('whatever the weights, tiles have their share of the area, fill the box and do not overlap', async () => {
+  const { squarify } = await load('market-view/squarify');
+  const next = random(11);
+  for (let round = 0; round < 60; round++) {
+    const n = 1 + Math.floor(next() * (round % 10 === 0 ? 500 : 30));
+    const weights = Array.from({ length: n }, () => Math.exp(next() * 14)).sort((a, b) => b - a);
+    const box = { x: 3, y: 7, width: 40 + next() * 2000, height: 40 + next() * 1000 };
+    const rects = squarify(weights, box);
+    const total = weights.reduce((a, b) => a + b);
+    let covered = 0;
+    rects.forEach((r, i) => {
+      const area = r.width * r.height;
+      covered += area;
+      near(area, (weights[i] / total) * box.width * box.height, 1e-6 * box.width * box.height, `area ${i} of ${n}`);
+      assert.ok(r.x >= box.x - 1e-6 && r.y >= box.y - 1e-6 && r.x + r.width <= box.x + box.width + 1e-6 && r.y + r.height <= box.y + box.height + 1e-6, `tile ${i} is within the box`);
+    });
+    near(covered, box.width * box.height, 1e-6 * box.width * box.height, 'the whole');
+    if (n > 100) continue;
+    for (let i = 0; i < n; i++)
+      for (let j = i + 1; j < n; j++) {
+        const [a, b] = [rects[i], rects[j]];
+        const wide = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
+        const high = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y);
+        assert.ok(wide < 1e-6 || high < 1e-6, `tiles ${i} and ${j} overlap`);
+      }
+  }
+});
+
+test('a treemap of equal weights is made of near squares, and one of nothing is empty', async () => {
+  const { squarify } = await load('market-view/squarify');
+  for (const r of squarify(Array(20).fill(1), { x: 0, y: 0, width: 1000, height: 600 })) assert.ok(Math.max(r.width / r.height, r.height / r.width) < 2);
+  assert.deepEqual(squarify([], { x: 0, y: 0, width: 10, height: 10 }), []);
+  for (const weights of [[0, 0], [NaN], [Infinity, 1], [-1]]) for (const r of squarify(weights, { x: 0, y: 0, width: 10, height: 10 })) assert.equal(r.width * r.height, 0);
+  assert.equal(squarify([1], { x: 0, y: 0, width: 0, height: 10 })[0].width, 0);
+  assert.deepEqual(squarify([2, 0], { x: 0, y: 0, width: 10, height: 10 }).map((r) => r.width * r.height), [100, 0]);
+});
+
+test('arrow keys reach every tile and lead back', async () => {
+  const { squarify, neighbour } = await load('market-view/squarify');
+  const grid = [0, 1, 2, 3].map((i) => ({ x: (i % 2) * 10, y: Math.floor(i / 2) * 10, width: 10, height: 10 }));
+  assert.deepEqual(['left', 'right', 'up', 'down'].map((d) => neighbour(grid, 0, d)), [0, 1, 0, 2]);
+  assert.deepEqual(['left', 'right', 'up', 'down'].map((d) => neighbour(grid, 3, d)), [2, 3, 1, 3]);
+  const next = random(5);
+  const rects = squarify(Array.from({ length: 40 }, () => Math.exp(next() * 6)).sort((a, b) => b - a), { x: 0, y: 0, width: 900, height: 600 });
+  const reached = new Set([0]);
+  for (const i of reached) for (const d of ['left', 'right', 'up', 'down']) reached.add(neighbour(rects, i, d));
+  assert.equal(reached.size, rects.length);
+});
+
+test('breadth counts signs, and goes back as far as closes do', async () => {
+  const { breadth, breadthOverTime } = await load('market-view/breadth');
+  const m = 60_000;
+  const q = (change, spark) => ({ change, price: '10', previousClose: change && '10', spark });
+  const all = [
+    q('1', [[7 * m, '9'], [9 * m, '11']]),
+    q('-1', [[8 * m, '9'], [10 * m, '9']]),
+    q('0.00', [[3 * m, '10.0']]),
+    q(undefined, [[8 * m, '4']]),
+  ];
+  assert.deepEqual(breadth(all), { up: 1, down: 1, even: 1 });
+  assert.deepEqual(breadthOverTime(all, 10 * m + 5, 9), [
+    { start: 3 * m, up: 0, down: 0, even: 1 },
+    { start: 4 * m, up: 0, down: 0, even: 1 },
+    { start: 5 * m, up: 0, down: 0, even: 1 },
+    { start: 6 * m, up: 0, down: 0, even: 1 },
+    { start: 7 * m, up: 0, down: 1, even: 1 },
+    { start: 8 * m, up: 0, down: 2, even: 1 },
+    { start: 9 * m, up: 1, down: 1, even: 1 },
+    { start: 10 * m, up: 1, down: 1, even: 1 },
+  ]);
+  assert.deepEqual(breadthOverTime([], 10 * m, 5), []);
+});
+
+test('turnover is compared in one currency, and is not made up where it is unknown', async () => {
+  const { dollarRates, turnover } = await load('market-view/turnover');
+  const q = (symbol, price, volume, currency, exchange = 'NMS') => ({ symbol, price, volume, currency, exchange });
+  const rates = dollarRates([q('EURUSD=X', '1.1', undefined, 'USD'), q('JPY=X', '150', undefined, 'JPY'), q('GBPUSD=X', '1.25', undefined, 'USD'), q('EURGBP=X', '0.85', undefined, 'GBP'), q('USDCHF=X', '0.8', undefined, 'CHF')]);
+  for (const [what, want] of [
+    [q('AAPL', '200', '10', 'USD'), 2_000],
+    [q('SAP.DE', '100', '10', 'EUR'), 1_100],
+    [q('7203.T', '3000', '10', 'JPY'), 200],
+    [q('VOD.L', '80', '100', 'GBp', 'LSE'), 100],
+    [q('NESN.SW', '80', '1', 'CHF'), 100],
+    [q('BTC-USD', '100000', '30000000000', 'USD', 'CCC'), 30_000_000_000],
+    [q('0700.HK', '400', '10', 'HKD'), null],
+    [q('^GSPC', '6000', '5000000000', 'USD'), null],
+    [q('GC=F', '2700', '1000', 'USD'), null],
+    [q('EURUSD=X', '1.1', '7', 'USD'), null],
+    [q('NEW', '5', undefined, 'USD'), null],
+    [q('NEW', '5', '0', 'USD'), null],
+  ]) {
+    const got = turnover(what, rates);
+    if (want === null) assert.equal(got, null, what.symbol);
+    else near(got, want, want * 1e-9, what.symbol);
+  }
+});
+
+test('a bucket of delays holds what begins in it, up to the next', async () => {
+  const { bucketOf, bucketStart, buckets } = await load('pipeline-view/histogram');
+  assert.equal(bucketOf(0), 0);
+  assert.equal(bucketOf(0.99), 0);
+  for (let i = 1; i < buckets - 1; i++) {
+    assert.equal(bucketOf(bucketStart(i)), i, `${bucketStart(i)} ms`);
+    assert.equal(bucketOf(bucketStart(i + 1) * 0.999), i, `just below ${bucketStart(i + 1)} ms`);
+  }
+  assert.equal(bucketOf(1e12), buckets - 1);
+});
+
+test('percentiles of delays are right to within a bucket, whatever the delays', async () => {
+  const { Delays } = await load('pipeline-view/histogram');
+  const next = random(3);
+  for (let round = 0; round < 20; round++) {
+    const d = new Delays(60);
+    const all = [];
+    for (let i = 0; i < 3_000; i++) {
+      const delay = Math.exp(next() * (2 + round / 4) + round / 8);
+      all.push(delay);
+      d.add(1_000_000 + i * 10, delay);
+    }
+    all.sort((a, b) => a - b);
+    const s = d.summary(1_030_000);
+    assert.equal(s.count, all.length);
+    for (const [name, share] of [['p50', 0.5], ['p95', 0.95], ['p99', 0.99]]) {
+      const want = all[Math.ceil(share * all.length) - 1];
+      assert.ok(s[name] >= want / 1.2 && s[name] <= want * 1.2, `${name} is ${s[name]}, not about ${want}`);
+    }
+    assert.equal(s.max, all.at(-1));
+    assert.ok(s.p50 <= s.p95 && s.p95 <= s.p99 && s.p99 <= s.max);
+  }
+});
+
+test('delays grow old and fall out, and what is no number never comes in', async () => {
+  const { Delays } = await load('pipeline-view/histogram');
+  const d = new Delays(10);
+  assert.equal(d.summary(0), null);
+  d.add(1_000, 5);
+  d.add(5_000, 500, 3);
+  d.add(5_000, NaN);
+  d.add(5_000, Infinity);
+  d.add(5_500, -20);
+  assert.equal(d.summary(5_999).count, 5);
+  assert.equal(d.summary(11_000).count, 4, 'the second 1 is over');
+  assert.equal(d.summary(16_000), null);
+  d.add(15_000, 7); // takes the place of second 5
+  assert.deepEqual(d.summary(15_000), { count: 1, p50: 7, p95: 7, p99: 7, max: 7 });
+  d.clear();
+  assert.equal(d.summary(15_000), null);
+});
+
+test('the service’s clock is told from the quickest round trip, and no surer than it allows', async () => {
+  const { ServiceClock } = await load('pipeline-view/clock');
+  const c = new ServiceClock();
+  assert.equal(c.estimate(0), null);
+  const truth = 4_321.5;
+  const next = random(9);
+  let now = 1_700_000_000_000;
+  for (let i = 0; i < 200; i++) {
+    const there = 1 + next() ** 3 * 200;
+    const back = 1 + next() ** 3 * 200;
+    c.add({ sent: now, answered: now + there + back, service: now + there + truth });
+    now += 1_000;
+    const e = c.estimate(now);
+    assert.ok(Math.abs(e.offset - truth) <= e.within + 1e-3, `${e.offset} is not within ${e.within} of ${truth}`);
+  }
+  assert.ok(c.estimate(now).within < 50);
+  c.add({ sent: now, answered: now + 60_000, service: now });
+  c.add({ sent: now, answered: now - 1, service: now });
+  c.add({ sent: now, answered: now + 1, service: NaN });
+  assert.ok(Math.abs(c.estimate(now).offset - truth) < 50);
+  assert.equal(c.estimate(now + 600_000), null, 'what is old is not believed');
+  c.forget();
+  assert.equal(c.estimate(now), null);
+});
