@@ -1,17 +1,22 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
 	"os"
+	"regexp"
 	"syscall"
 	"time"
 )
+
+const pprofListens = "pprof listens"
 
 // StartPprof serves Go's profiles where PPROF=1, on a listener of its own, on
 // loopback and nowhere else, because they show memory and cost time. PPROF_ADDR
@@ -56,6 +61,21 @@ func StartPprof() (url string, stop func(), err error) {
 		}
 	}()
 	url = "http://" + ln.Addr().String() + "/debug/pprof/"
-	slog.Info("pprof listens", "url", url, "pid", os.Getpid())
+	slog.Info(pprofListens, "url", url, "pid", os.Getpid())
 	return url, func() { _ = srv.Close(); <-done }, nil
+}
+
+// PprofURL finds in a log, which may be that of several processes one after
+// another, where the process serves its profiles. It is empty where it serves none.
+func PprofURL(log []byte, pid int) string {
+	if !bytes.Contains(log, []byte(pprofListens)) {
+		return ""
+	}
+	// Text: url=http://… pid=1; JSON: "url":"http://…","pid":1
+	line := regexp.MustCompile(fmt.Sprintf(`%s.*(http://[^" ]+/debug/pprof/).*\bpid\W{1,3}%d\b`, pprofListens, pid))
+	all := line.FindAllSubmatch(log, -1)
+	if len(all) == 0 {
+		return ""
+	}
+	return string(all[len(all)-1][1])
 }

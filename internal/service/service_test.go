@@ -298,3 +298,29 @@ func TestPprofIsOnLoopbackAndOnlyWhenAsked(t *testing.T) {
 		})
 	}
 }
+
+func TestALogTellsWhereProfilesAre(t *testing.T) {
+	t.Setenv("PPROF", "1")
+	for name, handler := range map[string]func(io.Writer) slog.Handler{
+		"text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+		"JSON": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+	} {
+		t.Run("as "+name, func(t *testing.T) {
+			var out bytes.Buffer
+			defer slog.SetDefault(slog.Default())
+			slog.SetDefault(slog.New(handler(&out)))
+			url, stop, err := StartPprof()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			slog.Info(pprofListens, "url", "http://127.0.0.1:1/debug/pprof/", "pid", fmt.Sprintf("%d1", os.Getpid()))
+			if got := PprofURL(out.Bytes(), os.Getpid()); got != url {
+				t.Errorf("found %q, want %q in\n%s", got, url, out.String())
+			}
+			if got := PprofURL(out.Bytes(), 1); got != "" {
+				t.Errorf("found %q of a process that serves none", got)
+			}
+		})
+	}
+}

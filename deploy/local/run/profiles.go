@@ -1,23 +1,21 @@
 package run
 
 import (
-	"bytes"
-	"fmt"
 	"os"
-	"regexp"
+
+	"ticktape/internal/service"
 )
 
-// profiles finds where the process serves Go's profiles: the last that its log,
-// or the one before it, says of them. It is empty where it serves none.
+// profiles tells where the process serves Go's profiles, empty where it serves
+// none. A log that was begun anew lies beside its successor.
 func profiles(log string, pid int) string {
-	line := regexp.MustCompile(fmt.Sprintf(`(?m)^.*pprof listens.*(http://[0-9.:\[\]a-f]+/debug/pprof/).*\bpid\W{1,3}%d\b.*$`, pid))
 	for _, path := range []string{log, log + ".1"} {
 		text, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(text, []byte("pprof listens")) {
+		if err != nil {
 			continue
 		}
-		if all := line.FindAllSubmatch(text, -1); len(all) > 0 {
-			return string(all[len(all)-1][1])
+		if url := service.PprofURL(text, pid); url != "" {
+			return url
 		}
 	}
 	return ""
