@@ -28,7 +28,8 @@ type Publisher interface {
 
 // Memory tells what was published before the process began.
 type Memory interface {
-	// Published returns the latest published tick of each symbol and source. It
+	// Published returns the latest published tick of each symbol, polled or
+	// streamed, and apart from it the latest simulated one. It
 	// must not miss one that was acknowledged before it was called.
 	Published(ctx context.Context, symbols []string) ([]tick.Tick, error)
 }
@@ -44,14 +45,19 @@ type Fetcher struct {
 
 	turn   chan struct{} // holds the token of whoever uses what is below
 	loaded bool          // last is what was published
-	last   map[feed]*last
+	last   map[feed]*Last
 	said   string // the complaints that were logged last
 }
 
-// feed is what has one order of trades: a symbol of one source.
+// feed is what has one order of trades: a symbol, polled or streamed, of the
+// real market or of a simulated one.
 type feed struct {
-	source tick.Source
-	symbol string
+	simulated bool
+	symbol    string
+}
+
+func feedOf(source tick.Source, symbol string) feed {
+	return feed{source == tick.SourceSimulated, symbol}
 }
 
 // NewFetcher makes a Fetcher for the symbols, which are asked for in this order.
@@ -181,17 +187,17 @@ func (f *Fetcher) load(ctx context.Context) error {
 	if err != nil {
 		return &PartError{PartMemory, err}
 	}
-	f.last = map[feed]*last{}
+	f.last = map[feed]*Last{}
 	for _, t := range published {
-		l := remembered(t)
-		f.last[feed{t.Source, t.Symbol}] = &l
+		l := Remembered(t)
+		f.last[feedOf(t.Source, t.Symbol)] = &l
 	}
 	f.loaded = true
 	return nil
 }
 
 // fresh makes the ticks that are to be published and their messages.
-func (f *Fetcher) fresh(quotes []yahoo.Quote, received time.Time, sum *Summary) (fresh []*last, messages []kafka.Message) {
+func (f *Fetcher) fresh(quotes []yahoo.Quote, received time.Time, sum *Summary) (fresh []*Last, messages []kafka.Message) {
 	for i := range quotes {
 		q := &quotes[i]
 		switch source := q.Source.String(); sum.Source {
@@ -207,7 +213,7 @@ func (f *Fetcher) fresh(quotes []yahoo.Quote, received time.Time, sum *Summary) 
 			fail(fmt.Sprintf("its trade is %s in the future: check this machine's clock", ahead.Round(time.Second)))
 			continue
 		}
-		next, order := follow(q, f.last[feed{q.Source, q.Symbol}], received.UnixMilli())
+		next, order := Follow(q, f.last[feedOf(q.Source, q.Symbol)], received.UnixMilli())
 		if order <= 0 {
 			sum.Unchanged++
 			continue
@@ -231,7 +237,7 @@ func (f *Fetcher) fresh(quotes []yahoo.Quote, received time.Time, sum *Summary) 
 }
 
 // settle remembers what of the fresh ticks was acknowledged.
-func (f *Fetcher) settle(fresh []*last, err error, sum *Summary) error {
+func (f *Fetcher) settle(fresh []*Last, err error, sum *Summary) error {
 	lost := map[int]bool{}
 	var partial *bus.PublishError
 	if errors.As(err, &partial) {
@@ -245,7 +251,7 @@ func (f *Fetcher) settle(fresh []*last, err error, sum *Summary) error {
 			continue
 		}
 		sum.Published++
-		f.last[feed{l.Source, l.Symbol}] = l
+		f.last[feedOf(l.Source, l.Symbol)] = l
 	}
 	if err != nil {
 		// What was not acknowledged may have been written: the log will tell.

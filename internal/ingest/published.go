@@ -23,6 +23,12 @@ type published struct {
 	store *store.Lazy
 }
 
+// NewMemory makes the Memory of what was published to the topic. persistGroup is
+// the consumer group of function persist.
+func NewMemory(kafka *bus.Client, topic bus.Topic, persistGroup string, cassandra *store.Lazy) Memory {
+	return &published{bus: kafka, topic: topic, group: persistGroup, store: cassandra}
+}
+
 // Published reads the log from where persist stands, then the table. In this
 // order nothing falls between the two: what persist commits meanwhile is in the
 // table by then.
@@ -62,9 +68,9 @@ func (p *published) Published(ctx context.Context, symbols []string) ([]tick.Tic
 	return all, nil
 }
 
-// keep keeps the latest tick of each symbol and source.
+// keep keeps the latest tick of each feed.
 func keep(latest map[feed]tick.Tick, t tick.Tick) {
-	k := feed{t.Source, t.Symbol}
+	k := feedOf(t.Source, t.Symbol)
 	have, ok := latest[k]
 	if !ok || t.EventTime > have.EventTime || t.EventTime == have.EventTime && t.Seq > have.Seq {
 		latest[k] = t

@@ -161,7 +161,7 @@ func (s *Service) connect() (*Fetcher, error) {
 		return nil, err
 	}
 	kafka := bus.New(busCfg)
-	memory := &published{bus: kafka, topic: bus.StandardTopics(busCfg)[0], group: cfg.PersistGroup, store: store.NewLazy(store.ConfigFromEnv)}
+	memory := NewMemory(kafka, bus.StandardTopics(busCfg)[0], cfg.PersistGroup, store.NewLazy(store.ConfigFromEnv))
 	s.fetcher = NewFetcher(ParseSymbols(cfg.Symbols), client, kafka.Producer(busCfg.TicksTopic), memory, encoding)
 	s.timeout, s.brokers = cfg.Timeout, busCfg.Brokers
 	return s.fetcher, nil

@@ -10,26 +10,29 @@ import (
 	"ticktape/internal/yahoo"
 )
 
-// last is a symbol's last published tick.
-type last struct {
+// Last is a symbol's last published tick, polled or streamed.
+type Last struct {
 	tick.Tick
-	// volume tells that DayVolume is known, where it may be 0 because nothing has
-	// traded that day.
-	volume bool
+	// VolumeKnown tells that DayVolume is known, where it may be 0 because nothing
+	// has traded that day.
+	VolumeKnown bool
 }
 
-// remembered makes a last of a tick that was read back.
-func remembered(t tick.Tick) last {
-	return last{t, t.DayVolume != tick.Unknown || t.MarketState == tick.MarketPre}
+// Remembered makes a Last of a tick that was read back.
+func Remembered(t tick.Tick) Last {
+	return Last{t, t.DayVolume != tick.Unknown || t.MarketState == tick.MarketPre}
 }
 
-// follow makes the tick of a quote and tells how it stands to the symbol's last
+// Follow makes the tick of a quote and tells how it stands to the symbol's last
 // published tick, which is nil where there is none: order is above 0 where the
 // quote is a later trade, 0 where it is the same, and below 0 where it is an
 // earlier one, as comes from a server of Yahoo's that lags behind another.
 //
-// Yahoo tells trades apart by second and cumulative volume, and so does this.
-func follow(q *yahoo.Quote, before *last, received int64) (next last, order int) {
+// Trades are told apart by time and cumulative volume. A poll gives the time in
+// whole seconds and the stream in milliseconds, so what one of them saw is known
+// again in what the other sees by its second. A later trade of the same second
+// whose time was cut off gets that of the trade before.
+func Follow(q *yahoo.Quote, before *Last, received int64) (next Last, order int) {
 	next.Tick = tick.Tick{
 		Symbol: q.Symbol, EventTime: q.Time, Price: q.Price,
 		PreviousClose: q.PreviousClose, Currency: q.Currency, Exchange: q.Exchange,
@@ -38,14 +41,26 @@ func follow(q *yahoo.Quote, before *last, received int64) (next last, order int)
 	if q.HasVolume {
 		next.Seq = q.Volume
 	}
-	next.Size, next.DayVolume, next.volume = volumes(q, before)
+	next.Size, next.DayVolume, next.VolumeKnown = volumes(q, before)
 	if before == nil {
 		return next, 1
 	}
-	if d := q.Time - before.EventTime; d != 0 {
+	if d := distance(q.Time, before.EventTime); d != 0 {
 		return next, int(max(-1, min(1, d)))
 	}
+	next.EventTime = max(q.Time, before.EventTime)
+	if q.MarketState == tick.MarketPre {
+		return next, 0 // its volume is the session's before, if any
+	}
 	return next, int(max(-1, min(1, next.Seq-before.Seq)))
+}
+
+// distance is how much later a is than b, as far as the coarser of the two tells.
+func distance(a, b int64) int64 {
+	if a%1000 == 0 || b%1000 == 0 {
+		return a/1000 - b/1000
+	}
+	return a - b
 }
 
 const dayMs = 86_400_000
@@ -58,13 +73,13 @@ const dayMs = 86_400_000
 // fell without one, it was corrected and nothing has traded, unless it fell by
 // more than half, which is a session that began within the day. In doubt the
 // size is too small rather than too large.
-func volumes(q *yahoo.Quote, before *last) (size, dayVolume int64, known bool) {
+func volumes(q *yahoo.Quote, before *Last) (size, dayVolume int64, known bool) {
 	offset := q.UTCOffset.Milliseconds()
 	day := func(t int64) int64 { return (t + offset) / dayMs }
 
 	if !q.HasVolume {
 		// A volume that is missing once must not make the next one look all new.
-		if before != nil && before.volume && day(before.EventTime) == day(q.Time) {
+		if before != nil && before.VolumeKnown && day(before.EventTime) == day(q.Time) {
 			return 0, before.DayVolume, true
 		}
 		return 0, tick.Unknown, false
@@ -86,7 +101,7 @@ func volumes(q *yahoo.Quote, before *last) (size, dayVolume int64, known bool) {
 		sameDay = q.VolumeTime-before.EventTime < dayMs
 	}
 	switch {
-	case !before.volume && (sameDay || q.VolumeRolling):
+	case !before.VolumeKnown && (sameDay || q.VolumeRolling):
 		return 0, dayVolume, true
 	case q.VolumeRolling:
 		// What was traded 24 hours ago leaves as the new comes in: the growth is

@@ -113,9 +113,9 @@ func TestSizesOfTicksThatFollowOneAnother(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, restarted := range []bool{false, true} {
-				var before *last
+				var before *Last
 				for i, q := range c.quotes {
-					next, order := follow(q, before, 0)
+					next, order := Follow(q, before, 0)
 					if order != 1 {
 						t.Errorf("quote %d is no later trade: %d", i, order)
 					}
@@ -128,7 +128,7 @@ func TestSizesOfTicksThatFollowOneAnother(t *testing.T) {
 						t.Error(err)
 					}
 					if restarted {
-						next = remembered(next.Tick)
+						next = Remembered(next.Tick)
 					}
 					before = &next
 				}
@@ -150,12 +150,43 @@ func TestWhichQuotesAreNewTrades(t *testing.T) {
 		{"more volume in the same second", share(now, 1001), 1},
 		{"less volume in the same second", share(now, 999), -1},
 		{"an earlier trade", share(now-1000, 900), -1},
+		{"the same trade, which the stream saw to the millisecond", share(now+734, 1000), 0},
+		{"a later trade of the second, which the stream saw", share(now+734, 1001), 1},
+		{"a trade of the second that the stream saw before it", share(now+734, 999), -1},
+		{"a trade of the stream in the next second", share(now+1734, 1000), 1},
 		{"another price of the same trade", with(share(now, 1000), func(q *yahoo.Quote) { q.Price++ }), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before, _ := follow(share(now, 1000), nil, 0)
-			if _, order := follow(c.next, &before, 0); order != c.order {
+			before, _ := Follow(share(now, 1000), nil, 0)
+			if _, order := Follow(c.next, &before, 0); order != c.order {
 				t.Errorf("order %d, want %d", order, c.order)
+			}
+		})
+	}
+}
+
+func TestAPollTellsWhatTheStreamHasSeen(t *testing.T) {
+	now := at(13, 10, 0, 5)
+	for _, c := range []struct {
+		name  string
+		next  *yahoo.Quote
+		order int
+	}{
+		{"the same trade", share(now, 1000), 0},
+		{"a later trade of the second", share(now, 1200), 1},
+		{"an earlier trade of the second", share(now, 900), -1},
+		{"a trade of the second without volume", with(share(now, 0), silent), -1},
+		{"a trade of the second before", share(now-1000, 900), -1},
+		{"a trade of the next second", share(now+1000, 1000), 1},
+		{"the same millisecond with more volume, streamed", share(now+734, 1001), 1},
+		{"an earlier millisecond with more volume, streamed", share(now+733, 1001), -1},
+		{"the same trade in the pre-market, where volumes are another day's", with(share(now, 9_000_000), preMarket(now)), 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before, _ := Follow(share(now+734, 1000), nil, 0)
+			next, order := Follow(c.next, &before, 0)
+			if order != c.order || order >= 0 && next.EventTime < before.EventTime {
+				t.Errorf("order %d at %d, want %d at or after %d", order, next.EventTime, c.order, before.EventTime)
 			}
 		})
 	}
@@ -167,7 +198,7 @@ func TestATickSaysWhatTheQuoteSaid(t *testing.T) {
 		Volume: 77, HasVolume: true, VolumeTime: at(13, 10, 0, 0), PreviousClose: 12000000000, Currency: "USD", Exchange: "NMS",
 		UTCOffset: newYork, Source: tick.SourceYahoo,
 	}
-	got, _ := follow(q, nil, 1234)
+	got, _ := Follow(q, nil, 1234)
 	want := tick.Tick{
 		Symbol: "ACME", EventTime: q.Time, Price: q.Price, Seq: 77, DayVolume: 77, PreviousClose: q.PreviousClose,
 		Currency: "USD", Exchange: "NMS", MarketState: tick.MarketRegular, Source: tick.SourceYahoo, ReceivedTime: 1234,
