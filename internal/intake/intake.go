@@ -17,8 +17,8 @@ import (
 // would stay its symbol's latest quote until its time has come.
 const MaxAhead = time.Hour
 
-// Reader reads ticks from records. Reused, it allocates nothing per Protobuf
-// tick. It is not safe for concurrent use.
+// Reader reads ticks from records. Reused, it allocates nothing per tick.
+// It is not safe for concurrent use.
 type Reader struct {
 	decoder tick.Decoder
 }

@@ -1,7 +1,6 @@
 package tick
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -72,9 +71,10 @@ func (e Encoding) Append(dst []byte, t *Tick) ([]byte, error) {
 }
 
 // Decoder reads ticks. It keeps scratch space between calls, so a Decoder that
-// is reused allocates nothing per Protobuf tick. It is not safe for concurrent use.
+// is reused allocates nothing per tick. It is not safe for concurrent use.
 type Decoder struct {
 	m tickpb.Tick
+	j jsonDecoder
 }
 
 // Decode reads one tick of either wire form into t and validates it. The
@@ -90,8 +90,8 @@ func (d *Decoder) Decode(contentType string, b []byte, t *Tick) error {
 	case !ok:
 		return fmt.Errorf("%w: content-type %.40q is neither %s nor %s", ErrTick, contentType, ContentProtobuf, ContentJSON)
 	case encoding == JSON:
-		if err := decodeJSON(b, t); err != nil {
-			return err
+		if err := d.j.decode(b, t); err != nil {
+			return fmt.Errorf("%w: JSON: %w", ErrTick, err)
 		}
 		return t.Validate()
 	}
@@ -134,49 +134,4 @@ func encodingOf(contentType string, b []byte) (e Encoding, ok bool) {
 		return JSON, true
 	}
 	return 0, false
-}
-
-// wireJSON is the JSON form, about 200 bytes a tick.
-type wireJSON struct {
-	Symbol        string `json:"symbol"`
-	EventTime     int64  `json:"event_time"`
-	Price         Price  `json:"price"`
-	Size          int64  `json:"size"`
-	Seq           int64  `json:"seq"`
-	DayVolume     int64  `json:"day_volume,omitempty"`
-	PreviousClose Price  `json:"previous_close,omitempty"`
-	Currency      string `json:"currency,omitempty"`
-	Exchange      string `json:"exchange,omitempty"`
-	MarketState   string `json:"market_state,omitempty"`
-	Source        string `json:"source,omitempty"`
-	ReceivedTime  int64  `json:"received_time,omitempty"`
-}
-
-func appendJSON(dst []byte, t *Tick) ([]byte, error) {
-	w := wireJSON{
-		Symbol: t.Symbol, EventTime: t.EventTime, Price: t.Price, Size: t.Size, Seq: t.Seq,
-		Currency: t.Currency, Exchange: t.Exchange,
-		MarketState: t.MarketState.String(), Source: t.Source.String(), ReceivedTime: t.ReceivedTime,
-		DayVolume: t.DayVolume, PreviousClose: t.PreviousClose,
-	}
-	b, err := json.Marshal(w)
-	if err != nil {
-		return nil, fmt.Errorf("encode tick: %w", err)
-	}
-	return append(dst, b...), nil
-}
-
-func decodeJSON(b []byte, t *Tick) error {
-	var w wireJSON
-	if err := json.Unmarshal(b, &w); err != nil {
-		return fmt.Errorf("%w: JSON: %w", ErrTick, err)
-	}
-	*t = Tick{
-		Symbol: w.Symbol, EventTime: w.EventTime, Price: w.Price, Size: w.Size, Seq: w.Seq,
-		DayVolume: w.DayVolume, PreviousClose: w.PreviousClose,
-		Currency: w.Currency, Exchange: w.Exchange,
-		MarketState: ParseMarketState(w.MarketState), Source: ParseSource(w.Source),
-		ReceivedTime: w.ReceivedTime,
-	}
-	return nil
 }

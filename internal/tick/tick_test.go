@@ -110,6 +110,10 @@ func TestWhatIsNotATickIsRefusedWithItsReason(t *testing.T) {
 		"nothing":                                {"", nil, "empty"},
 		"text":                                   {"", []byte("hello"), "Protobuf"},
 		"half a JSON object":                     {"", []byte(`{"symbol":"AAPL"`), "JSON"},
+		"something behind the object":            {"", []byte(`{"symbol":"AAPL","event_time":1789000000123,"price":1} x`), "follows"},
+		"two objects":                            {"", []byte(`{"symbol":"AAPL","event_time":1789000000123,"price":1}{}`), "follows"},
+		"a size with a fraction":                 {"", []byte(`{"symbol":"AAPL","event_time":1789000000123,"price":1,"size":1.5}`), "size"},
+		"an object as price":                     {"", []byte(`{"symbol":"AAPL","event_time":1789000000123,"price":{}}`), "price"},
 		"JSON without a time":                    {"", []byte(`{"symbol":"AAPL","price":1}`), "event time"},
 		"a price in words":                       {"", []byte(`{"symbol":"AAPL","price":"much"}`), "not a price"},
 		"a price too large":                      {"", []byte(`{"symbol":"AAPL","price":1e30}`), "out of range"},
@@ -164,20 +168,46 @@ func TestOtherPeoplesWaysOfWritingAContentTypeAreRead(t *testing.T) {
 	}
 }
 
-func TestDecodingProtobufAllocatesNothing(t *testing.T) {
-	tk := apple()
-	b, err := Protobuf.Append(nil, &tk)
-	if err != nil {
-		t.Fatal(err)
+func TestJSONOfOtherProducersIsRead(t *testing.T) {
+	for name, body := range map[string]string{
+		"a price as text":              `{"symbol":"AAPL","event_time":1789000000123,"price":"187.44"}`,
+		"white space":                  " { \"symbol\" : \"AAPL\",\n\"event_time\": 1789000000123 , \"price\": 187.44 }\r\n ",
+		"an exponent":                  `{"symbol":"AAPL","event_time":1789000000123,"price":1.8744e2}`,
+		"fields of their own":          `{"x":{"symbol":[1,"}"]},"symbol":"AAPL","event_time":1789000000123,"price":187.44,"note":"\"}"}`,
+		"null where nothing is known":  `{"symbol":"AAPL","event_time":1789000000123,"price":187.44,"currency":null,"size":null,"previous_close":null}`,
+		"escapes":                      `{"s\u0079mbol":"A\u0041PL","event_time":1789000000123,"price":187.44}`,
+		"a name twice: the last":       `{"symbol":"MSFT","symbol":"AAPL","event_time":1789000000123,"price":1,"price":187.44}`,
+		"a market state of the future": `{"symbol":"AAPL","event_time":1789000000123,"price":187.44,"market_state":"SIESTA","source":"somebody"}`,
+	} {
+		var d Decoder
+		got := Tick{Symbol: "LEFT", Size: 1, Currency: "OVER"}
+		if err := d.Decode(ContentJSON, []byte(body), &got); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := Tick{Symbol: "AAPL", EventTime: 1789000000123, Price: 18_744_000_000}
+		if got != want {
+			t.Errorf("%s: got %+v", name, got)
+		}
 	}
-	var d Decoder
-	var got Tick
-	if n := testing.AllocsPerRun(100, func() {
-		if err := d.Decode("", b, &got); err != nil {
+}
+
+func TestDecodingAllocatesNothing(t *testing.T) {
+	tk := apple()
+	for _, e := range []Encoding{Protobuf, JSON} {
+		b, err := e.Append(nil, &tk)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}); n != 0 {
-		t.Errorf("%v allocations a tick", n)
+		var d Decoder
+		var got Tick
+		if n := testing.AllocsPerRun(100, func() {
+			if err := d.Decode("", b, &got); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations a tick", e.ContentType(), n)
+		}
 	}
 }
 
