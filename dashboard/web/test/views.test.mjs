@@ -1,5 +1,6 @@
 // Tests of what the market and pipeline views compute.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { load } from './load.mjs';
 
@@ -192,4 +193,39 @@ test('the service’s clock is told from the quickest round trip, and no surer t
   assert.equal(c.estimate(now + 600_000), null, 'what is old is not believed');
   c.forget();
   assert.equal(c.estimate(now), null);
+});
+
+test('figures of the pipeline are short, and what is unknown is a dash', async () => {
+  const { delay, count, rate, bytes } = await load('pipeline-view/format');
+  const rows = (f, pairs) => { for (const [n, want] of pairs) assert.equal(f(n), want, `${f.name} of ${n}`); };
+  rows(delay, [[undefined, '–'], [null, '–'], [NaN, '–'], [0, '0 ms'], [0.44, '0.4 ms'], [9.96, '10 ms'], [999.4, '999 ms'], [999.6, '1.00 s'], [9_999, '10.0 s'], [59_940, '59.9 s'], [59_980, '1 min 0 s'], [200_400, '3 min 20 s'], [3_599_900, '1 h 0 min'], [90_000_000, '25 h 0 min'], [400_000_000, '5 days']]);
+  rows(count, [[undefined, '–'], [0, '0'], [1_234_567, '1,234,567']]);
+  rows(rate, [[undefined, '–'], [0, '0'], [0.04, '0.0'], [12.34, '12.3'], [99.96, '100'], [4_310.4, '4,310'], [99_999.6, '100K'], [460_400, '460K'], [1_250_000, '1.25M']]);
+  rows(bytes, [[undefined, '–'], [0, '0 B'], [1_023, '1023 B'], [1_536, '1.5 KiB'], [10_240, '10 KiB'], [241_172_480, '230 MiB'], [2 ** 50, '1024 TiB']]);
+});
+
+test('a change has a step, and the strongest begins where it is said', async () => {
+  const { stepOf } = await load('market-view/heat');
+  assert.deepEqual([null, 0, NaN, 0.01, -0.01, 0.6, 0.61, 2.41, 3, 90, -3.1].map((p) => stepOf(p, 3)), [0, 0, 0, 1, -1, 1, 2, 5, 5, 5, -5]);
+});
+
+test('the text on every shade of every theme and palette can be read', async () => {
+  const { shade, parse, contrast, steps } = await load('market-view/heat');
+  const sheet = readFileSync(new URL('../src/style/tokens.css', import.meta.url), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
+  const blocks = [...sheet.matchAll(/^([^{}@]+)\{([^}]*)\}/gm)].map(([, selector, body]) => ({ selector: selector.trim(), tokens: Object.fromEntries([...body.matchAll(/--([\w-]+):\s*([^;]+);/g)].map(([, name, value]) => [name, value.trim()])) }));
+  const matching = (theme, palette) => blocks.filter(({ selector }) =>
+    selector.split(',').some((s) => {
+      const wants = [...s.matchAll(/\[data-(theme|palette)='(\w+)'\]/g)];
+      return (s.trim().startsWith(':root') || wants.length > 0) && wants.every(([, kind, value]) => value === (kind === 'theme' ? theme : palette));
+    }));
+  for (const theme of ['dark', 'light', 'contrast'])
+    for (const palette of ['classic', 'safe']) {
+      const t = Object.assign({}, ...matching(theme, palette).map((b) => b.tokens));
+      const [neutral, up, down, ink, ground] = ['raised-2', 'up', 'down', 'ink', 'ground'].map((name) => parse(t[name]));
+      assert.notDeepEqual(up, down);
+      for (let step = -steps; step <= steps; step++) {
+        const s = shade(step, neutral, up, down, [ink, ground]);
+        assert.ok(contrast(s.ground, s.ink) >= 4.5, `step ${step} of ${theme}, ${palette}: ${contrast(s.ground, s.ink).toFixed(2)}`);
+      }
+    }
 });
