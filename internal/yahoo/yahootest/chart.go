@@ -168,7 +168,7 @@ func (s *series) chart(iv *interval, from, to, now int64, prePost bool) map[stri
 			"regularMarketTime": last.Time / 1000, "regularMarketPrice": last.Price, "regularMarketVolume": s.volume(last.Time),
 			"chartPreviousClose": s.previousClose(max(from, now-10*yrMs)), "gmtoffset": offset, "timezone": zone, "exchangeTimezoneName": s.Timezone,
 			"longName": s.Name, "shortName": s.Name, "priceHint": s.PriceHint, "dataGranularity": iv.name, "range": "",
-			"hasPrePostMarketData": s.calendar.extends(),
+			"hasPrePostMarketData": s.calendar.Extends(),
 		},
 		"indicators": map[string]any{"quote": []any{map[string]any{}}},
 	}

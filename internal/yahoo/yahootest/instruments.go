@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
-	_ "time/tzdata" // exchanges have their hours in places that a bare container does not know
+
+	"ticktape/internal/yahoo/hours"
 )
 
 // Instrument is what the market trades. The first twenty are named after real
@@ -26,30 +27,17 @@ type Instrument struct {
 	beta       float64 // the part of its moves, in volatilities of the market, that all share
 	rate       float64 // trades a second
 	dayVolume  float64 // about what a day trades; 0: it has no volume
-	calendar   calendar
+	calendar   *hours.Calendar
 	seed       uint64
 	zone       *time.Location
 }
-
-// calendar is when an exchange is open, in minutes of its local day.
-type calendar struct {
-	pre, open, shut, post int
-	weekends              bool
-}
-
-var (
-	newYork   = calendar{pre: 4 * 60, open: 9*60 + 30, shut: 16 * 60, post: 20 * 60}
-	frankfurt = calendar{pre: 9 * 60, open: 9 * 60, shut: 17*60 + 30, post: 17*60 + 30}
-	weekdays  = calendar{pre: 0, open: 0, shut: 24 * 60, post: 24 * 60}
-	always    = calendar{open: 0, shut: 24 * 60, post: 24 * 60, weekends: true}
-)
 
 const marketVolatility = 0.008
 
 func share(symbol, name, exchange, venue string, base, volatility, beta, rate, dayVolume float64) Instrument {
 	return Instrument{
 		Symbol: symbol, Name: name, Type: "EQUITY", Exchange: exchange, Venue: venue, Currency: "USD", Timezone: "America/New_York",
-		Decimals: 2, PriceHint: 2, base: base, volatility: volatility, beta: beta, rate: rate, dayVolume: dayVolume, calendar: newYork,
+		Decimals: 2, PriceHint: 2, base: base, volatility: volatility, beta: beta, rate: rate, dayVolume: dayVolume, calendar: hours.NewYork,
 	}
 }
 
@@ -61,7 +49,7 @@ func wellKnown() []Instrument {
 		return share(symbol, name, "NYQ", "NYSE", base, volatility, beta, rate, dayVolume)
 	}
 	sap := share("SAP.DE", "SAP SE", "GER", "XETRA", 251, 0.014, 1.0, 1.2, 2.1e6)
-	sap.Currency, sap.Timezone, sap.calendar = "EUR", "Europe/Berlin", frankfurt
+	sap.Currency, sap.Timezone, sap.calendar = "EUR", "Europe/Berlin", hours.Frankfurt
 	spy := share("SPY", "SPDR S&P 500 ETF Trust", "PCX", "NYSEArca", 601.6, marketVolatility, 1, 8, 62e6)
 	spy.Type = "ETF"
 	return []Instrument{
@@ -83,19 +71,19 @@ func wellKnown() []Instrument {
 		spy,
 		{
 			Symbol: "^GSPC", Name: "S&P 500", Type: "INDEX", Exchange: "SNP", Venue: "SNP", Currency: "USD", Timezone: "America/New_York",
-			Decimals: 2, PriceHint: 2, base: 6032.4, volatility: marketVolatility, beta: 1, rate: 1, calendar: newYork,
+			Decimals: 2, PriceHint: 2, base: 6032.4, volatility: marketVolatility, beta: 1, rate: 1, calendar: hours.NewYork,
 		},
 		{
 			Symbol: "EURUSD=X", Name: "EUR/USD", Type: "CURRENCY", Exchange: "CCY", Venue: "CCY", Currency: "USD", Timezone: "Europe/London",
-			Decimals: 5, PriceHint: 4, base: 1.0842, volatility: 0.005, rate: 2, calendar: weekdays,
+			Decimals: 5, PriceHint: 4, base: 1.0842, volatility: 0.005, rate: 2, calendar: hours.Currencies,
 		},
 		{
 			Symbol: "GC=F", Name: "Gold", Type: "FUTURE", Exchange: "CMX", Venue: "COMEX", Currency: "USD", Timezone: "America/New_York",
-			Decimals: 1, PriceHint: 2, base: 2874, volatility: 0.009, beta: -0.2, rate: 1.5, dayVolume: 190_000, calendar: weekdays,
+			Decimals: 1, PriceHint: 2, base: 2874, volatility: 0.009, beta: -0.2, rate: 1.5, dayVolume: 190_000, calendar: hours.Futures,
 		},
 		{
 			Symbol: "BTC-USD", Name: "Bitcoin USD", Type: "CRYPTOCURRENCY", Exchange: "CCC", Venue: "CCC", Currency: "USD", Timezone: "UTC",
-			Decimals: 2, PriceHint: 2, base: 96_400, volatility: 0.022, beta: 0.6, rate: 4, dayVolume: 28e9, calendar: always,
+			Decimals: 2, PriceHint: 2, base: 96_400, volatility: 0.022, beta: 0.6, rate: 4, dayVolume: 28e9, calendar: hours.Crypto,
 		},
 	}
 }

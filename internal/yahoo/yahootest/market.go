@@ -17,19 +17,20 @@ import (
 	"time"
 
 	"ticktape/internal/tick"
+	"ticktape/internal/yahoo/hours"
 )
 
 // State is Yahoo's marketState.
-type State string
+type State = hours.State
 
 // The states of a market.
 const (
-	PrePre   State = "PREPRE"
-	Pre      State = "PRE"
-	Regular  State = "REGULAR"
-	Post     State = "POST"
-	PostPost State = "POSTPOST"
-	Closed   State = "CLOSED"
+	PrePre   = hours.PrePre
+	Pre      = hours.Pre
+	Regular  = hours.Regular
+	Post     = hours.Post
+	PostPost = hours.PostPost
+	Closed   = hours.Closed
 )
 
 // Hours says when the market is open.
@@ -40,8 +41,8 @@ const (
 	// AlwaysOpen is the default: every exchange trades around the clock, and its
 	// day ends at its local midnight. So there is something to see at night.
 	AlwaysOpen Hours = iota
-	// ExchangeHours keeps to those of the real exchanges, with their extended
-	// sessions and weekends, but without holidays.
+	// ExchangeHours keeps to those of the real exchanges (package hours): extended
+	// sessions, weekends, holidays and half days, by local time.
 	ExchangeHours
 )
 
@@ -199,21 +200,7 @@ func (s *series) state(t int64) State {
 	if s.market.opts.Hours == AlwaysOpen {
 		return Regular
 	}
-	local := time.UnixMilli(t).In(s.zone)
-	if d := local.Weekday(); !s.calendar.weekends && (d == time.Saturday || d == time.Sunday) {
-		return Closed
-	}
-	switch m, c := local.Hour()*60+local.Minute(), s.calendar; {
-	case m < c.pre:
-		return PrePre
-	case m < c.open:
-		return Pre
-	case m < c.shut:
-		return Regular
-	case m < c.post:
-		return Post
-	}
-	return PostPost
+	return s.calendar.At(time.UnixMilli(t))
 }
 
 // activity is how busy the minute is, about 1 on average while it is open.
@@ -226,10 +213,10 @@ func (s *series) activity(start int64, state State) float64 {
 	default:
 		return 0
 	}
-	if s.market.opts.Hours == ExchangeHours && s.calendar.shut-s.calendar.open < 24*60 {
+	if open, shut := s.calendar.Session(); s.market.opts.Hours == ExchangeHours && shut-open < 24*60 {
 		// Busy after the opening and before the close.
 		local := time.UnixMilli(start).In(s.zone)
-		x := float64(local.Hour()*60+local.Minute()-s.calendar.open)/float64(s.calendar.shut-s.calendar.open)*2 - 1
+		x := float64(local.Hour()*60+local.Minute()-open)/float64(shut-open)*2 - 1
 		a *= 0.6 + 1.2*x*x
 	}
 	return a
@@ -254,7 +241,8 @@ func (s *series) plan(start int64) (n int, volume int64, state State) {
 	}
 	open := 24 * 60
 	if s.market.opts.Hours == ExchangeHours {
-		open = s.calendar.shut - s.calendar.open
+		from, to := s.calendar.Session()
+		open = to - from
 	}
 	spread := math.Exp(0.3*normal(hash(s.seed, 8, uint64(start))) - 0.045)
 	volume = int64(s.dayVolume / float64(open) * a * spread)
@@ -413,9 +401,6 @@ func (s *series) last(t int64, states ...State) (Trade, bool) {
 	return Trade{}, false
 }
 
-// extends tells whether the exchange has sessions before or after the regular one.
-func (c *calendar) extends() bool { return c.pre < c.open || c.shut < c.post }
-
 // Snapshot is what Yahoo would say of a symbol at one moment.
 type Snapshot struct {
 	Instrument    Instrument
@@ -444,7 +429,7 @@ func (m *Market) At(symbol string, t time.Time) (snap Snapshot, ok bool) {
 	snap.Zone, snap.Offset = zone, time.Duration(offset)*time.Second
 	snap.DayVolume = s.volume(snap.Regular.Time)
 	snap.PreviousClose = s.previousClose(snap.Regular.Time)
-	if snap.State != Regular && s.calendar.extends() {
+	if snap.State != Regular && s.calendar.Extends() {
 		if x, ok := s.last(ms, Pre, Post); ok && x.Time > snap.Regular.Time {
 			snap.Extended = &x
 		}

@@ -112,6 +112,7 @@ func TestExchangesKeepTheirHours(t *testing.T) {
 		{"SAP.DE", at(4, 12, 0), PostPost},
 		{"BTC-USD", at(7, 12, 0), Regular},
 		{"EURUSD=X", at(7, 12, 0), Closed},
+		{"GC=F", at(4, 17, 30), Closed}, // the daily pause
 		{"EURUSD=X", at(4, 2, 0), Regular},
 		{"NOSUCH", at(4, 12, 0), Closed},
 	} {
@@ -125,6 +126,16 @@ func TestExchangesKeepTheirHours(t *testing.T) {
 	for _, tr := range m.TradesBetween("AAPL", at(4, 8, 0), at(4, 9, 30)) {
 		if !tr.Extended {
 			t.Fatal("a regular trade before the opening")
+		}
+	}
+	goodFriday := time.Date(2026, 4, 3, 0, 0, 0, 0, newYork)
+	if n := len(m.TradesBetween("AAPL", goodFriday, goodFriday.AddDate(0, 0, 1))); n > 0 {
+		t.Errorf("%d trades on a holiday", n)
+	}
+	afterThanksgiving := time.Date(2026, 11, 27, 12, 59, 0, 0, newYork)
+	for _, tr := range m.TradesBetween("AAPL", afterThanksgiving, afterThanksgiving.Add(10*time.Minute)) {
+		if early := tr.Time < afterThanksgiving.Add(time.Minute).UnixMilli(); early == tr.Extended {
+			t.Fatalf("a trade of a half day %+v", tr)
 		}
 	}
 	if got := NewMarket(Options{}).StateAt("AAPL", at(7, 3, 0)); got != Regular {

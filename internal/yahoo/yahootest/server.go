@@ -332,7 +332,7 @@ func (snap *Snapshot) fields(formatted bool) map[string]any {
 		"triggerable": false, "customPriceAlertConfidence": "NONE",
 		"symbol": in.Symbol, "shortName": in.Name, "longName": in.Name,
 		"currency": in.Currency, "exchange": in.Exchange, "fullExchangeName": in.Venue, "market": "simulated_market",
-		"marketState": snap.State, "hasPrePostMarketData": in.calendar.extends(),
+		"marketState": snap.State, "hasPrePostMarketData": in.calendar.Extends(),
 		"exchangeTimezoneName": in.Timezone, "exchangeTimezoneShortName": snap.Zone, "gmtOffSetMilliseconds": snap.Offset.Milliseconds(),
 		"sourceInterval": 15, "exchangeDataDelayedBy": 0, "priceHint": in.PriceHint,
 		"tradeable": false, "cryptoTradeable": false, "esgPopulated": false, "corporateActions": []any{},
