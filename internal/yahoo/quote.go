@@ -94,7 +94,7 @@ func DecodeQuotes(body []byte) (quotes []Quote, failed []SymbolError, err error)
 			Error *apiError `json:"error"`
 		} `json:"finance"`
 	}
-	if err := json.Unmarshal(body, &doc); err != nil {
+	if err := decodeJSON(body, &doc); err != nil {
 		return nil, nil, badJSON("quote", err)
 	}
 	switch {
@@ -132,7 +132,6 @@ func (r *rawQuote) quote() (q Quote, err error) {
 		Currency:    r.Currency.string(),
 		Exchange:    r.Exchange.string(),
 		Timezone:    r.TimezoneName.string(),
-		PriceHint:   2,
 	}
 	if q.Symbol == "" {
 		q.Symbol = "?"
@@ -192,20 +191,29 @@ func (r *rawQuote) quote() (q Quote, err error) {
 		// the regular one.
 		q.PreviousClose, _ = r.RegularPrice.price()
 	}
-	if v, err := r.UTCOffset.int(); err == nil && v > -maxOffset && v < maxOffset {
-		q.UTCOffset = time.Duration(v) * time.Millisecond
-	}
-	if v, err := r.PriceHint.int(); err == nil && v >= 0 && v <= tick.Decimals {
-		q.PriceHint = int(v)
-	}
+	q.UTCOffset, q.PriceHint = offset(r.UTCOffset, time.Millisecond), priceHint(r.PriceHint)
 	if v, err := r.DelayedBy.int(); err == nil && v > 0 && v < 10_000 {
 		q.Delay = time.Duration(v) * time.Minute
 	}
 	return q, nil
 }
 
-// maxOffset is a day in milliseconds, farther from UTC than any place.
-const maxOffset = 86_400_000
+// offset reads a distance from UTC; 0 where there is none within a day.
+func offset(s scalar, unit time.Duration) time.Duration {
+	day := int64(24 * time.Hour / unit)
+	if v, err := s.int(); err == nil && v > -day && v < day {
+		return time.Duration(v) * unit
+	}
+	return 0
+}
+
+// priceHint reads the number of decimals to show, which is mostly 2.
+func priceHint(s scalar) int {
+	if v, err := s.int(); err == nil && v >= 0 && v <= tick.Decimals {
+		return int(v)
+	}
+	return 2
+}
 
 // maxSeconds is about the year 2200: what is larger is not in seconds.
 const maxSeconds = 7_258_118_400

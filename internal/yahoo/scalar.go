@@ -12,6 +12,45 @@ import (
 	"ticktape/internal/tick"
 )
 
+// decodeJSON is json.Unmarshal, but takes what some servers write for numbers
+// that are none: NaN and Infinity, which are no JSON, are read as the texts of
+// these names, so that they spoil the field that they stand in and no other.
+func decodeJSON(body []byte, into any) error {
+	err := json.Unmarshal(body, into)
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return err
+	}
+	quoted, found := quoteNonNumbers(body)
+	if !found {
+		return err
+	}
+	return json.Unmarshal(quoted, into)
+}
+
+// quoteNonNumbers puts NaN, Infinity and -Infinity outside of texts into quotes.
+func quoteNonNumbers(body []byte) (quoted []byte, found bool) {
+	inText, done := false, 0
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inText && c == '\\':
+			i++
+		case c == '"':
+			inText = !inText
+		case !inText && (c == 'N' || c == 'I' || c == '-'):
+			for _, word := range []string{"NaN", "Infinity", "-Infinity"} {
+				if bytes.HasPrefix(body[i:], []byte(word)) {
+					quoted = append(append(append(append(quoted, body[done:i]...), '"'), word...), '"')
+					i += len(word) - 1
+					done, found = i+1, true
+					break
+				}
+			}
+		}
+	}
+	return append(quoted, body[done:]...), found
+}
+
 // scalar is one value of an answer, as the text it came in. Reading one never
 // fails, so that one field of an odd type spoils neither its quote's other
 // fields nor other quotes; what is asked of it later may.
