@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: bench bench-quick help run stop status test try lint build generate tools clean distclean fuzz bin
+.PHONY: bench bench-quick profile help run stop status test try lint build generate tools clean distclean fuzz bin
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -61,6 +61,9 @@ bench: tools ## measure capacity and latency, a quarter of an hour (docs/perform
 
 bench-quick: tools ## the main figures in two minutes
 	@exec go run ./bench quick
+
+profile: tools ## CPU and heap profiles of every process while it works through a backlog, into build/profiles
+	@exec go run ./bench profile
 
 build: tools bin ## build every program and the web page
 	@exec build/local build

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -72,9 +73,16 @@ func (c capacity) run(ctx context.Context, r *rig) (res result, err error) {
 		return res, err
 	}
 
+	profiler, err := b.profiler(ctx, "capacity")
+	if err != nil {
+		return res, err
+	}
 	before := usages(b.pids())
 	begun := time.Now()
 	if err := b.start("kafka-connector"); err != nil {
+		return res, err
+	}
+	if err := b.findProfiles(ctx, profiler, "kafka-connector"); err != nil {
 		return res, err
 	}
 	var first time.Time
@@ -93,9 +101,11 @@ func (c capacity) run(ctx context.Context, r *rig) (res result, err error) {
 		}
 		if done > 0 && first.IsZero() {
 			first, firstTicks = time.Now(), done
+			profiler.begin(ctx)
 		}
 	}
 	end := time.Now()
+	profiler.end(ctx)
 	res.ticks, res.took, res.whole = c.ticks-firstTicks, end.Sub(first), end.Sub(begun)
 	res.cpu, res.peak = map[string]float64{}, map[string]int64{}
 	for name, u := range usages(b.pids()) {
@@ -105,7 +115,7 @@ func (c capacity) run(ctx context.Context, r *rig) (res result, err error) {
 	if err := b.verify(ctx, market, slices.Contains(c.functions, "persist")); err != nil {
 		return res, fmt.Errorf("%s: the result is WRONG: %w", c, err)
 	}
-	return res, nil
+	return res, profiler.report(ctx, os.Stdout)
 }
 
 // publish fills the topic.

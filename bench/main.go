@@ -5,6 +5,7 @@
 //	go run ./bench quick    the main figures, under two minutes once all is built
 //	go run ./bench capacity -ticks 5000000 -encoding json -symbols 10000 -history=false
 //	go run ./bench paced -rate 20000 -duration 60s
+//	go run ./bench profile -encoding json    profiles of every process while it works through a backlog
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -39,7 +41,7 @@ var (
 
 func command(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say what to measure: all, quick, capacity or paced")
+		return errors.New("say what to measure: all, quick, capacity, paced or profile")
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	ticks := flags.Int64("ticks", 5_000_000, "ticks of a backlog")
@@ -70,6 +72,8 @@ func command(ctx context.Context, args []string) error {
 		backlogs = []capacity{backlog}
 	case "paced":
 		streams = []paced{stream}
+	case "profile":
+		backlogs, *runs = []capacity{backlog}, 1
 	case "quick":
 		backlog.ticks, *runs, stream.duration = 2_000_000, 1, 15*time.Second
 		backlogs, streams = []capacity{backlog}, []paced{stream}
@@ -94,7 +98,7 @@ func command(ctx context.Context, args []string) error {
 			streams = append(streams, s)
 		}
 	default:
-		return fmt.Errorf("%q can't be measured: say all, quick, capacity or paced", args[0])
+		return fmt.Errorf("%q can't be measured: say all, quick, capacity, paced or profile", args[0])
 	}
 
 	r, err := newRig(ctx, func(text string) { fmt.Fprintln(os.Stderr, "…", text) })
@@ -108,6 +112,13 @@ func command(ctx context.Context, args []string) error {
 		if _, err := backlogs[0].run(ctx, r); err != nil {
 			return err
 		}
+	}
+	if args[0] == "profile" {
+		stop, err := r.profileFrom(filepath.Join("build", "profiles"))
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	for _, c := range backlogs {
 		if err := c.report(ctx, r, *runs); err != nil {

@@ -32,6 +32,9 @@ type rig struct {
 	dir              string
 	functions        map[string]stack.Function
 	kafka, cassandra *servers.Server
+	// profiles is the folder for profiles, empty where none are taken, and
+	// ownProfiles where this process, which is the gateway, serves its own.
+	profiles, ownProfiles string
 }
 
 func newRig(ctx context.Context, say func(string)) (*rig, error) {
@@ -43,7 +46,7 @@ func newRig(ctx context.Context, say func(string)) (*rig, error) {
 	if err := os.RemoveAll(r.dir); err != nil {
 		return nil, err
 	}
-	if err := run.Build(ctx, cfg, say); err != nil {
+	if err := run.BuildWithoutPage(ctx, cfg, say); err != nil {
 		return nil, err
 	}
 	services, err := stack.ParseYAMLFile(filepath.Join(cfg.Root, "stack.yml"), "", "", true)
@@ -147,6 +150,9 @@ func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (b
 		"TICK_PARTITIONS=" + strconv.Itoa(partitions), "GATEWAY_URL=http://" + listener.Addr().String(),
 		"SECRETS_DIR=" + filepath.Join(dir, "secrets"),
 	}
+	if r.profiles != "" {
+		b.env = append(b.env, "PPROF=1", "PPROF_ADDR=127.0.0.1:0")
+	}
 	b.provider, err = provider.New(provider.Config{
 		Dir: dir, WorkDir: r.cfg.Root, Env: process.Environ(), Force: b.env,
 		Binary: func(_ context.Context, image string) (string, bool, error) {
@@ -184,9 +190,14 @@ func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (b
 	return b, nil
 }
 
+// logOf is the file that has what a program says.
+func (b *bench) logOf(program string) string {
+	return filepath.Join(b.dir, b.bus.TicksTopic+"."+program+".log")
+}
+
 // start runs a program of the checkout.
 func (b *bench) start(name string, env ...string) error {
-	log, err := process.OpenLog(filepath.Join(b.dir, b.bus.TicksTopic+"."+name+".log"))
+	log, err := process.OpenLog(b.logOf(name))
 	if err != nil {
 		return err
 	}

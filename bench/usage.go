@@ -17,23 +17,29 @@ type usage struct {
 	peak int64   // bytes of memory, the most at any time
 }
 
-func usageOf(pid int) (usage, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// cpuOf reads the seconds from a stat file of /proc, a process's or a thread's.
+func cpuOf(path string) (float64, error) {
+	stat, err := os.ReadFile(path)
 	if err != nil {
-		return usage{}, err
+		return 0, err
 	}
 	// The name in brackets may hold anything; utime and stime are the 14th and
 	// 15th field, so the 12th and 13th behind it.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	user, err := strconv.ParseInt(string(fields[11]), 10, 64)
 	if err != nil {
-		return usage{}, err
+		return 0, err
 	}
 	system, err := strconv.ParseInt(string(fields[12]), 10, 64)
+	return float64(user+system) / clockTicks, err
+}
+
+func usageOf(pid int) (usage, error) {
+	cpu, err := cpuOf(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return usage{}, err
 	}
-	u := usage{cpu: float64(user+system) / clockTicks}
+	u := usage{cpu: cpu}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return usage{}, err

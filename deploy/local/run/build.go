@@ -27,6 +27,7 @@ var programs = map[string]string{
 	"kafka-connector": "./connectors/kafka",
 	"cron-connector":  "./connectors/cron",
 	"dashboard":       "./dashboard",
+	"replay":          "./connectors/replay",
 	"market":          "./internal/yahoo/yahootest/cmd/yahootest",
 }
 
@@ -53,14 +54,29 @@ func Build(ctx context.Context, cfg Config, say func(string)) error {
 	return b.all(ctx, say)
 }
 
-func (b *builder) all(ctx context.Context, say func(string)) error {
-	say("downloading Go modules")
-	if err := b.cfg.goTool(ctx, "mod", "download"); err != nil {
-		return fmt.Errorf("download Go modules: %w", err)
+// BuildWithoutPage makes every program for those who need no browser. A dashboard
+// that has no page yet is built without it.
+func BuildWithoutPage(ctx context.Context, cfg Config, say func(string)) error {
+	services, err := cfg.stackFile()
+	if err != nil {
+		return err
 	}
+	b := &builder{cfg: &cfg, functions: services.Functions}
+	return b.binaries(ctx, say)
+}
+
+func (b *builder) all(ctx context.Context, say func(string)) error {
 	// The page comes first: it is embedded in the dashboard.
 	if err := b.page(ctx, say); err != nil {
 		return err
+	}
+	return b.binaries(ctx, say)
+}
+
+func (b *builder) binaries(ctx context.Context, say func(string)) error {
+	say("downloading Go modules")
+	if err := b.cfg.goTool(ctx, "mod", "download"); err != nil {
+		return fmt.Errorf("download Go modules: %w", err)
 	}
 	for _, name := range sorted(programs) {
 		say("building " + name)
