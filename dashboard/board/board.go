@@ -36,9 +36,10 @@ type Board struct {
 	limits  Limits
 	symbols map[string]*Symbol
 	sorted  []*Symbol
+	list    map[string]Facts // the watch list, nil where it is not known
+	listed  int64            // when the list was told
 	ticks   int64
 	windows int
-	sim     int
 }
 
 // Symbol is the state of one symbol. Revisions are the hub's: the number of the
@@ -46,10 +47,17 @@ type Board struct {
 type Symbol struct {
 	Name    string
 	Latest  Latest
+	Day     Day
 	Rev     uint64 // of anything
-	InfoRev uint64 // of what rarely changes in Latest
+	InfoRev uint64 // of what rarely changes in Latest, and of Facts
+	// ShownRev is when the symbol was last shown or hidden, 0 where it has been
+	// shown from its first trade on.
+	ShownRev uint64
 
+	facts   Facts
 	known   bool // Latest has been told
+	hidden  bool
+	mute    int64 // records logged up to then don't show it again; 0 where it was never taken off the list
 	windows []Window
 }
 
@@ -141,10 +149,11 @@ func (b *Board) Apply(u *windowpb.Update, rev uint64) (Change, error) {
 		return Change{}, err
 	}
 	c := Change{Symbol: s}
-	c.Ticks, c.Changed = b.applyWindow(s, u, rev)
 	if u.Latest != nil && b.applyLatest(s, u.Log, u.Latest, rev) {
 		c.Changed = true
 	}
+	ticks, changed := b.applyWindow(s, u, rev)
+	c.Ticks, c.Changed = ticks, c.Changed || changed
 	if c.Changed {
 		s.Rev = rev
 	}
@@ -191,7 +200,10 @@ func (b *Board) symbol(name string) (*Symbol, error) {
 	if len(b.symbols) >= b.limits.Symbols {
 		return nil, fmt.Errorf("%w: %s is beyond the %d that are shown", ErrFull, name, b.limits.Symbols)
 	}
-	s := &Symbol{Name: string([]byte(name))}
+	s := &Symbol{Name: string([]byte(name)), facts: Facts{Delay: -1}}
+	if facts, listed := b.list[name]; listed {
+		s.facts = facts
+	}
 	b.symbols[s.Name] = s
 	at, _ := slices.BinarySearchFunc(b.sorted, s, func(a, x *Symbol) int { return compare(a.Name, x.Name) })
 	b.sorted = slices.Insert(b.sorted, at, s)
@@ -250,6 +262,7 @@ func (b *Board) applyWindow(s *Symbol, u *windowpb.Update, rev uint64) (ticks in
 	if u.Version < p.version {
 		return 0, false
 	}
+	before := w.State().Turnover
 	state := window.State{
 		Count: u.TickCount, Volume: u.Volume,
 		PriceSum: window.Sum{Hi: u.PriceSumHi, Lo: u.PriceSumLo},
@@ -261,6 +274,9 @@ func (b *Board) applyWindow(s *Symbol, u *windowpb.Update, rev uint64) (ticks in
 	p.version, p.state = u.Version, state
 	if changed {
 		w.Rev = rev
+		whole := w.State()
+		s.enter(u.Start)
+		s.Day.add(u.Start, &whole, before)
 	}
 	return ticks, changed
 }
@@ -325,16 +341,15 @@ func (b *Board) applyLatest(s *Symbol, log int32, l *windowpb.Latest, rev uint64
 		next.LogTime == old.LogTime {
 		return false
 	}
-	if !s.known || !next.Info.equal(old.Info) {
+	first := !s.known
+	if first || !next.Info.equal(old.Info) {
 		s.InfoRev = rev
 	}
-	if s.known && old.Source == tick.SourceSimulated {
-		b.sim--
-	}
-	if next.Source == tick.SourceSimulated {
-		b.sim++
-	}
 	s.Latest, s.known = next, true
+	s.enter(next.EventTime)
+	if s.hidden || first {
+		b.judge(s, rev)
+	}
 	return true
 }
 
@@ -357,9 +372,6 @@ func (b *Board) Ticks() int64 { return b.ticks }
 
 // Windows is the number of windows that are kept.
 func (b *Board) Windows() int { return b.windows }
-
-// Simulated is the number of symbols whose latest trade is simulated.
-func (b *Board) Simulated() int { return b.sim }
 
 // Known reports whether a latest trade has been told.
 func (s *Symbol) Known() bool { return s.known }

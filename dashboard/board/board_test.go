@@ -234,8 +234,8 @@ func TestSimulatedSymbolsAreCounted(t *testing.T) {
 	real := update("A", 2*minute, 1, 2, 5)
 	real.Latest.Source = int32(tick.SourceYahoo)
 	apply(t, b, 1, real)
-	if b.Simulated() != 1 {
-		t.Errorf("%d symbols are simulated", b.Simulated())
+	if shown, simulated := b.Counts(); shown != 2 || simulated != 1 {
+		t.Errorf("of %d symbols %d are simulated", shown, simulated)
 	}
 }
 

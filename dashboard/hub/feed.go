@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -11,6 +12,7 @@ import (
 var (
 	ErrClients = errors.New("too many clients are connected: try again later")
 	ErrSymbols = errors.New("too many symbols in one subscription")
+	ErrBusy    = errors.New("too many different subscriptions: try again later, or subscribe to all symbols")
 )
 
 // group is all the clients with the same subscription.
@@ -34,6 +36,9 @@ type Feed struct {
 	g    *group
 	at   uint64 // revision of the client; 0 before the snapshot
 	beat uint64 // last pulse given
+
+	watching bool     // wants the pipeline
+	pipeline *Message // last given
 }
 
 // Subscribe opens a feed of the symbols that r names. Close it after use.
@@ -47,15 +52,23 @@ func (h *Hub) Subscribe(r Request) (*Feed, error) {
 	if h.clients >= h.cfg.Clients {
 		return nil, ErrClients
 	}
+	if !h.room(symbols) {
+		return nil, ErrBusy
+	}
 	h.clients++
 	clients.Set(float64(h.clients))
 	f := &Feed{hub: h}
-	f.join(symbols, r)
+	f.join(symbols)
+	if r.Epoch == h.epoch && r.Since <= h.rev {
+		f.at = r.Since
+	}
+	f.watch(r.Pipeline)
 	return f, nil
 }
 
-// Subscribe replaces the feed's symbols by those that r names. After an error
-// it is as it was.
+// Subscribe replaces the feed's symbols by those that r names. The stream goes on
+// where they are among those of before, else it begins with a snapshot. After an
+// error it is as it was.
 func (f *Feed) Subscribe(r Request) error {
 	symbols, err := f.hub.subscription(r)
 	if err != nil {
@@ -63,9 +76,48 @@ func (f *Feed) Subscribe(r Request) error {
 	}
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
+	if !f.hub.room(symbols) {
+		return ErrBusy
+	}
+	if !f.g.covers(symbols) {
+		f.at = 0
+	}
 	f.leave()
-	f.join(symbols, r)
+	f.join(symbols)
+	f.watch(r.Pipeline)
 	return nil
+}
+
+// covers reports whether all of the sorted symbols are in the group's subscription.
+func (g *group) covers(symbols []string) bool {
+	if len(g.symbols) == 0 {
+		return true
+	}
+	for _, s := range symbols {
+		if _, found := slices.BinarySearch(g.symbols, s); !found {
+			return false
+		}
+	}
+	return len(symbols) > 0
+}
+
+// room reports whether a subscription of those symbols can be held.
+func (h *Hub) room(symbols []string) bool {
+	return h.subscribed+len(symbols) <= h.cfg.Subscribed || h.groups[key(symbols)] != nil
+}
+
+func key(symbols []string) string { return strings.Join(symbols, ",") }
+
+// watch says whether the client wants to see the pipeline.
+func (f *Feed) watch(yes bool) {
+	if yes != f.watching {
+		f.watching = yes
+		if yes {
+			f.hub.watchers++
+		} else {
+			f.hub.watchers--
+		}
+	}
 }
 
 func (h *Hub) subscription(r Request) ([]string, error) {
@@ -78,15 +130,15 @@ func (h *Hub) subscription(r Request) ([]string, error) {
 	return symbols, nil
 }
 
-// join enters the group with that subscription, made where it is absent, at the
-// revision that r says the client has.
-func (f *Feed) join(symbols []string, r Request) {
+// join enters the group with that subscription, made where it is absent.
+func (f *Feed) join(symbols []string) {
 	h := f.hub
-	key := strings.Join(symbols, ",")
+	key := key(symbols)
 	g := h.groups[key]
 	if g == nil {
 		g = &group{key: key, symbols: symbols, rev: h.rev, changed: make(chan struct{}), deltas: map[uint64]*Message{}}
 		h.groups[key] = g
+		h.subscribed += len(symbols)
 		for _, s := range g.topics() {
 			if h.wanted[s] == nil {
 				h.wanted[s] = map[*group]struct{}{}
@@ -95,10 +147,7 @@ func (f *Feed) join(symbols []string, r Request) {
 		}
 	}
 	g.members++
-	f.g, f.at = g, 0
-	if r.Epoch == h.epoch && r.Since <= h.rev {
-		f.at = r.Since
-	}
+	f.g = g
 }
 
 // leave leaves the group, of which nothing stays after its last member.
@@ -108,6 +157,7 @@ func (f *Feed) leave() {
 		return
 	}
 	delete(h.groups, g.key)
+	h.subscribed -= len(g.symbols)
 	for _, s := range g.topics() {
 		delete(h.wanted[s], g)
 		if len(h.wanted[s]) == 0 {
@@ -121,6 +171,7 @@ func (f *Feed) Close() {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
 	f.leave()
+	f.watch(false)
 	f.hub.clients--
 	clients.Set(float64(f.hub.clients))
 }
@@ -142,17 +193,18 @@ func (f *Feed) Resync() {
 
 // Take returns the messages that the client has not had yet, oldest first, and
 // a channel that is closed when there may be more. However long the client has
-// not asked, there are at most two.
+// not asked, there are at most three.
 func (f *Feed) Take() (messages []*Message, more <-chan struct{}) {
 	h := f.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := f.g
 	if f.at == 0 || f.at < g.rev {
-		m := g.deltas[f.at]
+		since := coarse(f.at, h.rev)
+		m := g.deltas[since]
 		if m == nil {
-			m = h.encode(g, f.at)
-			g.deltas[f.at] = m
+			m = h.encode(g, since)
+			g.deltas[since] = m
 		}
 		f.at = m.Seq
 		messages = append(messages, m)
@@ -160,7 +212,28 @@ func (f *Feed) Take() (messages []*Message, more <-chan struct{}) {
 	if f.beat != h.beat {
 		f.beat = h.beat
 		messages = append(messages, h.pulse)
+		if f.watching && f.pipeline != h.pipeline {
+			f.pipeline = h.pipeline
+			messages = append(messages, h.pipeline)
+		}
 	}
 	messagesTotal.Add(float64(len(messages)))
 	return messages, g.changed
+}
+
+// exactDeltas is how many revisions a client may be behind to get a delta from
+// exactly where it stands.
+const exactDeltas = 16
+
+// coarse returns the revision from which a client that has since is given a
+// delta: since, or, for a client that is far behind, an earlier one that it shares
+// with others who are about as far. So there are about 150 deltas of a revision at
+// most, however many clients are slow. 0, which is a snapshot, stays 0.
+func coarse(since, rev uint64) uint64 {
+	behind := rev - since
+	if since == 0 || behind <= exactDeltas {
+		return since
+	}
+	step := uint64(1) << (bits.Len64(behind) - 3)
+	return max(since/step*step, 1)
 }

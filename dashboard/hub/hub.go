@@ -24,6 +24,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +44,10 @@ type Config struct {
 	// Clients and SymbolsPerClient bound what clients can ask for.
 	Clients          int
 	SymbolsPerClient int
-	Board            board.Limits
+	// Subscribed bounds the symbols of all different subscriptions together, of
+	// which each takes about 100 bytes.
+	Subscribed int
+	Board      board.Limits
 }
 
 func (c Config) withDefaults() Config {
@@ -58,6 +62,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SymbolsPerClient == 0 {
 		c.SymbolsPerClient = 500
+	}
+	if c.Subscribed == 0 {
+		c.Subscribed = 500_000
 	}
 	if c.Board == (board.Limits{}) {
 		c.Board = board.DefaultLimits
@@ -91,11 +98,26 @@ type Hub struct {
 	groups  map[string]*group
 	wanted  map[string]map[*group]struct{} // by symbol; "" is all symbols
 	clients int
-	source  Source
-	meter   meter
-	pulse   *Message
-	beat    uint64
-	refused bool
+	// subscribed is the number of symbols in groups.
+	subscribed int
+	source     Source
+	meter      meter
+	pulse      *Message
+	beat       uint64
+	pipeline   *Message // nil before the first
+	watchers   int      // clients that want it
+	list       map[string]board.Facts
+	listRev    int64
+	seal       *Seal
+	refused    bool
+}
+
+// Seal is how far function seal has got: minutes sealed for the first time and
+// again, and live states corrected, since its process began.
+type Seal struct {
+	Windows     int64 `json:"windows"`
+	Again       int64 `json:"again"`
+	Differences int64 `json:"differences"`
 }
 
 // New makes a hub.
@@ -188,6 +210,82 @@ func (h *Hub) flushSoon(changed bool) {
 	}
 }
 
+// SetList says what is on the watch list: it decides what is shown and how it is
+// called (see board.SetList).
+func (h *Hub) SetList(list map[string]board.Facts) {
+	h.mu.Lock()
+	changed := h.board.SetList(list, time.Now().UnixMilli(), h.rev+1)
+	for _, s := range changed {
+		h.changed[s.Name] = struct{}{}
+	}
+	if h.list == nil || !maps.Equal(h.list, list) {
+		h.list = list
+		h.listRev++
+	}
+	h.mu.Unlock()
+	h.flushSoon(len(changed) > 0)
+}
+
+// ListRev changes when the watch list does.
+func (h *Hub) ListRev() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.listRev
+}
+
+// Gaps and Fill complete days: see board.
+func (h *Hub) Gaps(after string, n int) []board.Gap {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.board.Gaps(after, n)
+}
+
+// Fill takes in the stored windows of a gap. It reports false where the gap is
+// not the present one any more.
+func (h *Hub) Fill(g board.Gap, minutes []board.Minute) bool {
+	h.mu.Lock()
+	filled := h.board.Fill(g, minutes, h.rev+1)
+	if filled {
+		h.changed[g.Symbol] = struct{}{}
+	}
+	h.mu.Unlock()
+	h.flushSoon(filled)
+	return filled
+}
+
+// SetSeal says how far seal has got; nil is not known.
+func (h *Hub) SetSeal(s *Seal) {
+	h.mu.Lock()
+	h.seal = s
+	h.mu.Unlock()
+}
+
+// SetPipeline gives the message that clients get who want to see the pipeline,
+// with the next pulse.
+func (h *Hub) SetPipeline(data []byte) {
+	m := &Message{Data: data, Epoch: h.epoch}
+	h.mu.Lock()
+	h.pipeline = m
+	h.mu.Unlock()
+}
+
+// Pipeline returns the last such message, nil before the first.
+func (h *Hub) Pipeline() []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pipeline == nil {
+		return nil
+	}
+	return h.pipeline.Data
+}
+
+// Watchers is how many clients want to see the pipeline.
+func (h *Hub) Watchers() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.watchers
+}
+
 // SetSource says how the reader of the topic is.
 func (h *Hub) SetSource(s Source) {
 	h.mu.Lock()
@@ -276,14 +374,16 @@ type Status struct {
 	Ticks     int64 `json:"ticks"`
 	LiveTicks int64 `json:"live_ticks"`
 	// LastUpdate is when the last change came, 0 where none has.
-	LastUpdate int64  `json:"last_update"`
-	Symbols    int    `json:"symbols"`
-	Windows    int    `json:"windows"`
-	Clients    int    `json:"clients"`
-	Connected  bool   `json:"connected"`
-	CaughtUp   bool   `json:"caught_up"`
-	Behind     int64  `json:"behind"`
-	Problem    string `json:"problem,omitempty"`
+	LastUpdate int64 `json:"last_update"`
+	Symbols    int   `json:"symbols"`
+	Windows    int   `json:"windows"`
+	Clients    int   `json:"clients"`
+	// Full is whether no further client is admitted.
+	Full      bool   `json:"full"`
+	Connected bool   `json:"connected"`
+	CaughtUp  bool   `json:"caught_up"`
+	Behind    int64  `json:"behind"`
+	Problem   string `json:"problem,omitempty"`
 	// Simulated is whether any price shown is simulated; SimulatedSymbols how many.
 	Simulated        bool `json:"simulated"`
 	SimulatedSymbols int  `json:"simulated_symbols"`
@@ -293,11 +393,12 @@ type Status struct {
 func (h *Hub) Status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	shown, simulated := h.board.Counts()
 	return Status{
 		Epoch: h.epoch, Seq: h.rev, Now: time.Now().UnixMilli(),
 		Ticks: h.board.Ticks(), LiveTicks: h.meter.ticks, LastUpdate: h.meter.last,
-		Symbols: len(h.board.All()), Windows: h.board.Windows(), Clients: h.clients,
+		Symbols: shown, Windows: h.board.Windows(), Clients: h.clients, Full: h.clients >= h.cfg.Clients,
 		Connected: h.source.Connected, CaughtUp: h.source.CaughtUp, Behind: h.source.Behind, Problem: h.source.Problem,
-		Simulated: h.board.Simulated() > 0, SimulatedSymbols: h.board.Simulated(),
+		Simulated: simulated > 0, SimulatedSymbols: simulated,
 	}
 }

@@ -166,7 +166,7 @@ func TestASlowClientGetsTheNewestStateInOneMessage(t *testing.T) {
 		one(t, fast)
 	}
 	d := one(t, slow)
-	if d.From != at || len(d.Quotes) != 11 || d.Quotes[0].Price != "1000" {
+	if d.From > at || at-d.From > 300 || len(d.Quotes) != 11 || d.Quotes[0].Price != "1000" {
 		t.Errorf("after 1000 flushes: from %d, %d quotes, %+v", d.From, len(d.Quotes), d.Quotes[0])
 	}
 	if more := data(t, slow); len(more) != 0 {
@@ -397,7 +397,7 @@ func TestConcurrentUseEndsInTheSameState(t *testing.T) {
 					if d.Type == "pulse" {
 						continue
 					}
-					if d.Type == "delta" && d.From != at {
+					if d.Type == "delta" && d.From > at {
 						t.Errorf("a delta from %d to a client at %d", d.From, at)
 						return
 					}

@@ -58,14 +58,25 @@ func (h *Hub) encode(g *group, since uint64) *Message {
 	b = append(b, `,"quotes":[`...)
 	points := min(sparkPoints, sparkBudget/max(len(h.board.All()), 1))
 	first := true
+	var removed []string
 	add := func(s *board.Symbol) {
-		if s == nil || !s.Known() || !snapshot && s.Rev <= since {
+		switch {
+		case s == nil || !snapshot && s.Rev <= since:
+			return
+		case !s.Shown():
+			if !snapshot && s.ShownRev > since {
+				removed = append(removed, s.Name)
+			}
 			return
 		}
 		if !first {
 			b = append(b, ',')
 		}
 		first = false
+		if s.ShownRev > since {
+			b = appendQuote(b, s, 0, points) // the client may have been told to forget it
+			return
+		}
 		b = appendQuote(b, s, since, points)
 	}
 	if len(g.symbols) == 0 {
@@ -77,7 +88,19 @@ func (h *Hub) encode(g *group, since uint64) *Message {
 			add(h.board.Symbol(name))
 		}
 	}
-	b = append(b, `]}`...)
+	b = append(b, ']')
+	for i, name := range removed {
+		if i == 0 {
+			b = append(b, `,"removed":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), name...), '"')
+	}
+	if len(removed) > 0 {
+		b = append(b, ']')
+	}
+	b = append(b, '}')
 	return &Message{Data: b, Epoch: h.epoch, Seq: h.rev}
 }
 
@@ -101,8 +124,21 @@ func appendQuote(b []byte, s *board.Symbol, since uint64, points int) []byte {
 	b = strconv.AppendInt(b, l.EventTime, 10)
 	b = append(b, `,"received":`...)
 	b = strconv.AppendInt(b, l.ReceivedTime, 10)
+	if d := &s.Day; d.Traded() {
+		b = append(b, `,"day_high":"`...)
+		b = d.High.AppendText(b)
+		b = append(b, `","day_low":"`...)
+		b = d.Low.AppendText(b)
+		b = append(b, `","turnover":"`...)
+		b = board.AppendSum(b, d.Turnover)
+		b = append(b, '"')
+		if !d.Complete {
+			b = append(b, `,"day_from":`...)
+			b = strconv.AppendInt(b, d.From, 10)
+		}
+	}
 	if since == 0 || s.InfoRev > since {
-		b = appendInfo(append(b, `,"info":`...), &l.Info)
+		b = appendInfo(append(b, `,"info":`...), s)
 	}
 	windows := s.Windows()
 	if since == 0 {
@@ -133,7 +169,8 @@ func appendText(b []byte, key, value string) []byte {
 	return append(append(b, key...), value...)
 }
 
-func appendInfo(b []byte, i *board.Info) []byte {
+func appendInfo(b []byte, s *board.Symbol) []byte {
+	i, facts := &s.Latest.Info, s.Facts()
 	b = append(b, '{')
 	if i.PreviousClose != nil {
 		b = append(b, `"previous_close":"`...)
@@ -148,7 +185,17 @@ func appendInfo(b []byte, i *board.Info) []byte {
 	b = append(b, i.MarketState.String()...)
 	b = append(b, `","source":"`...)
 	b = append(b, i.Source.String()...)
-	return append(b, `"}`...)
+	b = append(b, '"')
+	if facts.Name != "" {
+		b = appendJSON(append(b, `,"name":`...), facts.Name)
+	}
+	if facts.Delay >= 0 {
+		b = strconv.AppendInt(append(b, `,"delayed_by":`...), int64(facts.Delay), 10)
+	}
+	if s.Day.End != 0 {
+		b = strconv.AppendInt(append(b, `,"day_start":`...), s.Day.Start, 10)
+	}
+	return append(b, '}')
 }
 
 func appendJSON(b []byte, s string) []byte {
@@ -185,6 +232,8 @@ func AppendWindows(b []byte, windows []board.Window, since uint64) []byte {
 		b = tick.Price(s.Close.Price).AppendText(b)
 		b = append(b, `","volume":"`...)
 		b = strconv.AppendInt(b, s.Volume, 10)
+		b = append(b, `","turnover":"`...)
+		b = board.AppendSum(b, s.Turnover)
 		b = append(b, `","ticks":`...)
 		b = strconv.AppendInt(b, s.Count, 10)
 		b = append(b, `,"rev":`...)
@@ -210,15 +259,18 @@ type pulseMessage struct {
 	Behind         int64   `json:"behind"`
 	Problem        string  `json:"problem,omitempty"`
 	Latency        *delays `json:"latency,omitempty"`
+	WatchlistRev   int64   `json:"watchlist_rev"`
+	Seal           *Seal   `json:"seal,omitempty"`
 }
 
 func (h *Hub) encodePulse(now time.Time) *Message {
+	shown, simulated := h.board.Counts()
 	m := pulseMessage{
 		Type: "pulse", Now: now.UnixMilli(),
 		Ticks: h.board.Ticks(), LiveTicks: h.meter.ticks, TicksPerSecond: h.meter.rate(now), LastUpdate: h.meter.last,
-		Symbols: len(h.board.All()), Simulated: h.board.Simulated(), Clients: h.clients,
+		Symbols: shown, Simulated: simulated, Clients: h.clients,
 		Connected: h.source.Connected, CaughtUp: h.source.CaughtUp, Behind: h.source.Behind, Problem: h.source.Problem,
-		Latency: h.meter.delays(now),
+		Latency: h.meter.delays(now), WatchlistRev: h.listRev, Seal: h.seal,
 	}
 	b, err := json.Marshal(m)
 	if err != nil { // none of its fields can fail

@@ -20,6 +20,8 @@ type Request struct {
 	Op string `json:"op"`
 	// Symbols to subscribe to; none means all.
 	Symbols []string `json:"symbols"`
+	// Pipeline is whether to send what the pipeline does, too.
+	Pipeline bool `json:"pipeline"`
 	// Epoch and Since say which state the client already has.
 	Epoch string `json:"epoch"`
 	Since uint64 `json:"since"`
