@@ -24,5 +24,3 @@ export function svgElement<K extends keyof SVGElementTagNameMap>(tag: K, attribu
   for (const [name, value] of Object.entries(attributes)) e.setAttribute(name, value);
   return e;
 }
-
-export const calm = matchMedia('(prefers-reduced-motion: reduce)');

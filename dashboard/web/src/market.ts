@@ -14,6 +14,10 @@ export interface Quote {
   volume: string | undefined;
   time: number;
   received: number;
+  /** Of the trades seen of the exchange's day. */
+  high: string | undefined;
+  low: string | undefined;
+  turnover: string | undefined;
   info: Info;
   spark: [number, string][];
 }
@@ -41,11 +45,13 @@ export class Market {
 
   /** Takes a delta in; false where one before it is missing, which only a snapshot mends. */
   advance(m: Delta): boolean {
-    if (!this.at || m.epoch !== this.at.epoch || m.from !== this.at.seq) {
+    // Values are absolute, so a delta that begins earlier does no harm.
+    if (!this.at || m.epoch !== this.at.epoch || m.from > this.at.seq) {
       this.at = null;
       return false;
     }
     for (const q of m.quotes) this.apply(q);
+    for (const symbol of m.removed ?? []) this.quotes.delete(symbol);
     this.at = { epoch: m.epoch, seq: m.seq };
     return true;
   }
@@ -53,7 +59,7 @@ export class Market {
   private apply(u: QuoteUpdate): void {
     let q = this.quotes.get(u.symbol);
     if (!q) {
-      q = { symbol: u.symbol, price: u.price, change: undefined, percent: undefined, volume: undefined, time: 0, received: 0, info: unknownInfo, spark: [] };
+      q = { symbol: u.symbol, price: u.price, change: undefined, percent: undefined, volume: undefined, time: 0, received: 0, high: undefined, low: undefined, turnover: undefined, info: unknownInfo, spark: [] };
       this.quotes.set(u.symbol, q);
     }
     q.price = u.price;
@@ -62,6 +68,9 @@ export class Market {
     q.volume = u.volume;
     q.time = u.time;
     q.received = u.received;
+    q.high = u.day_high;
+    q.low = u.day_low;
+    q.turnover = u.turnover;
     if (u.info) q.info = u.info;
     if (u.spark) q.spark = u.spark;
     for (const w of u.windows) outline(q.spark, w);

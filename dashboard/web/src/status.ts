@@ -1,107 +1,86 @@
-import { byId, setText } from './dom';
+import type { Market } from './market';
+import type { ExchangeStore } from './exchanges';
 import type { StreamState } from './stream';
-import { age, clock } from './text';
+import { age, clockText, openingText } from './text';
 import type { Pulse } from './wire';
 
-const staleAfter = 30_000;
+/** Without an update for so long the feed is called stale, ms. */
+export const feedStaleAfter = 30_000;
 
-type Word = 'connecting' | 'loading' | 'live' | 'stale' | 'waiting' | 'interrupted' | 'reconnecting' | 'offline';
+/** How the page stands with the service, the service with Kafka, and the market with its hours. */
+export type Word = 'connecting' | 'loading' | 'live' | 'delayed' | 'stale' | 'closed' | 'waiting' | 'interrupted' | 'reconnecting' | 'offline' | 'token';
 
-/** How the page stands with the service, and the service with Kafka: the lamp, the notice, the mark of simulated data, and what is shown before the first tick. */
-export class StatusView {
-  private stream: StreamState = { kind: 'connecting' };
-  private last: Pulse | null = null;
-  private heard = 0; // when the last pulse came
-  private count = 0;
-  private everOpen = false;
+export interface Status {
+  readonly word: Word;
+  /** A few words for the header. */
+  readonly text: string;
+  /** A sentence more where something is wrong or worth knowing. */
+  readonly notice: string;
+}
 
-  constructor(retry: () => void) {
-    byId('retry').addEventListener('click', retry);
-  }
+export const connecting: Status = { word: 'connecting', text: 'Connecting', notice: '' };
 
-  connection(s: StreamState): void {
-    this.stream = s;
-    if (s.kind === 'open') this.everOpen = true;
-  }
+/** What a status is told from. Times are ms; local ones by this device's clock. */
+export interface Facts {
+  link: StreamState;
+  everOpen: boolean;
+  pulse: Pulse | null;
+  /** When the pulse came, local. */
+  heard: number;
+  local: number;
+  market: Market;
+  exchanges: ExchangeStore;
+}
 
-  pulse(p: Pulse): void {
-    this.last = p;
-    this.heard = Date.now();
-  }
-
-  symbols(n: number): void {
-    this.count = n;
-  }
-
-  tick(): void {
-    const now = new Date();
-    setText(byId('clock'), clock.format(now));
-    byId('clock').setAttribute('datetime', now.toISOString());
-    this.show();
-  }
-
-  show(): void {
-    const [word, text, notice] = this.word();
-    document.body.dataset['state'] = word;
-    // A countdown is not for the live region to read out each second.
-    byId('state').setAttribute('aria-live', word === 'reconnecting' || word === 'stale' ? 'off' : 'polite');
-    setText(byId('state-text'), text);
-    byId('state').title = this.stream.kind === 'open' ? `Connected by ${this.stream.transport}` : '';
-    const box = byId('notice');
-    box.hidden = notice === '';
-    setText(byId('notice-text'), notice);
-    byId('retry').hidden = word !== 'reconnecting';
-    this.showSimulated();
-    this.showWaiting(word);
-  }
-
-  private word(): [Word, string, string] {
-    const s = this.stream;
-    const p = this.last;
-    const asOf = this.count > 0 && p ? ` Prices are as of ${clock.format(this.heard)}.` : '';
-    switch (s.kind) {
-      case 'offline':
-        return ['offline', 'Offline', `This device has no network.${asOf}`];
-      case 'waiting': {
-        const left = Math.max(1, Math.ceil((s.until - Date.now()) / 1000));
-        return ['reconnecting', `Reconnecting in ${left} s`, `The dashboard does not answer; it is tried again by itself.${asOf}`];
-      }
-      case 'connecting':
-        return this.everOpen ? ['reconnecting', 'Reconnecting', `The connection to the dashboard was lost.${asOf}`] : ['connecting', 'Connecting', ''];
+export function statusOf(f: Facts): Status {
+  const { link: s, pulse: p, market } = f;
+  const known = market.quotes.size > 0;
+  const asOf = known && p ? ` Prices are as of ${clockText(f.heard)}.` : '';
+  switch (s.kind) {
+    case 'offline':
+      return { word: 'offline', text: 'Offline', notice: `This device has no network.${asOf}` };
+    case 'waiting': {
+      const left = Math.max(1, Math.ceil((s.until - f.local) / 1000));
+      return { word: 'reconnecting', text: `Reconnecting in ${left} s`, notice: `${s.reason || 'The dashboard does not answer.'} It is tried again by itself.${asOf}` };
     }
-    if (!p) return ['connecting', 'Connecting', ''];
-    if (!p.connected && this.count > 0) return ['interrupted', 'Feed interrupted', `${p.problem ?? 'Kafka can’t be read.'} Prices are as of ${clock.format(p.last_update || this.heard)}.`];
-    if (this.count === 0) return ['waiting', 'No data yet', ''];
-    if (!p.caught_up) return ['loading', `Catching up · ${p.behind.toLocaleString('en')} to go`, ''];
-    if (!p.last_update) return ['stale', 'No trade yet', ''];
-    const quiet = p.now - p.last_update + (Date.now() - this.heard);
-    if (quiet > staleAfter) return ['stale', `No update for ${age(quiet)}`, ''];
-    return ['live', 'Live', ''];
+    case 'token':
+      return { word: 'token', text: 'Token needed', notice: `This dashboard wants a token.${asOf}` };
+    case 'connecting':
+      return f.everOpen ? { word: 'reconnecting', text: 'Reconnecting', notice: `The connection to the dashboard was lost.${asOf}` } : connecting;
+    case 'open':
   }
+  if (!p) return connecting;
+  if (!p.connected && known) {
+    return { word: 'interrupted', text: 'Feed interrupted', notice: `${p.problem ?? 'Kafka can’t be read.'} Prices are as of ${clockText(p.last_update || f.heard)}.` };
+  }
+  if (!known) return { word: 'waiting', text: 'No data yet', notice: '' };
+  if (!p.caught_up) return { word: 'loading', text: `Catching up · ${p.behind.toLocaleString('en')} to go`, notice: '' };
+  const now = p.now + (f.local - f.heard);
+  const closed = closing(market, f.exchanges, now);
+  if (closed !== null) return { word: 'closed', text: closed, notice: '' };
+  if (!p.last_update) return { word: 'stale', text: 'No trade yet', notice: '' };
+  const quiet = now - p.last_update;
+  if (quiet > feedStaleAfter) return { word: 'stale', text: `No update for ${age(quiet)}`, notice: '' };
+  const late = delay(market);
+  if (late > 0) return { word: 'delayed', text: `Delayed ${late} min`, notice: '' };
+  return { word: 'live', text: 'Live', notice: '' };
+}
 
-  private showSimulated(): void {
-    const p = this.last;
-    const some = (p?.simulated_symbols ?? 0) > 0;
-    byId('simulated').hidden = !some;
-    if (!p || !some) return;
-    const all = p.simulated_symbols >= p.symbols;
-    setText(byId('simulated-text'), all
-      ? 'Made-up prices, no real market.'
-      : `${p.simulated_symbols} of ${p.symbols} symbols have made-up prices: those marked SIM.`);
-    document.body.dataset['simulated'] = all ? 'all' : 'some';
+/** What to say where every market is closed; null where one is open or not known to be closed. */
+function closing(market: Market, exchanges: ExchangeStore, now: number): string | null {
+  let soonest = Infinity;
+  let where = '';
+  for (const code of new Set([...market.quotes.values()].map((q) => q.info.exchange))) {
+    const e = exchanges.get(code);
+    if (e?.session !== 'closed') return null;
+    if (e.next_open !== undefined && e.next_open < soonest) [soonest, where] = [e.next_open, code];
   }
+  return where ? `Market closed · ${openingText(soonest, now, where)}` : 'Market closed';
+}
 
-  private showWaiting(word: Word): void {
-    const empty = this.count === 0;
-    document.body.classList.toggle('empty', empty);
-    byId('waiting').hidden = !empty;
-    if (!empty) return;
-    const p = this.last;
-    const open = this.stream.kind === 'open';
-    const done = (id: string, yes: boolean) => { byId(id).dataset['done'] = yes ? 'yes' : 'no'; };
-    done('step-dashboard', open);
-    done('step-kafka', open && p?.connected === true);
-    done('step-tick', false);
-    setText(byId('step-kafka-text'), p?.problem && word !== 'connecting' ? p.problem : 'The topic of windows is being read.');
-  }
+/** The delay of the data in minutes where all are delayed, the shortest of them. */
+function delay(market: Market): number {
+  let least = Infinity;
+  for (const q of market.quotes.values()) least = Math.min(least, q.info.delayed_by ?? 0);
+  return Number.isFinite(least) ? least : 0;
 }

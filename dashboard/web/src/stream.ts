@@ -3,7 +3,9 @@ import type { Message } from './wire';
 export type StreamState =
   | { kind: 'connecting' }
   | { kind: 'open'; transport: 'WebSocket' | 'server-sent events' }
-  | { kind: 'waiting'; until: number; attempt: number }
+  | { kind: 'waiting'; until: number; attempt: number; reason: string }
+  /** The service wants a token first. */
+  | { kind: 'token' }
   | { kind: 'offline' };
 
 export interface Place {
@@ -32,16 +34,18 @@ export class Stream {
   private timer = 0;
   private current: StreamState = { kind: 'connecting' };
   private send: ((text: string) => void) | null = null;
+  private pipeline = false;
+  private asking: AbortController | null = null;
 
   constructor(private readonly on: Handlers) {
     addEventListener('online', () => this.connect());
     addEventListener('offline', () => this.lost());
     document.addEventListener('visibilitychange', () => {
       // After sleep the old connection may look alive for minutes.
-      if (document.visibilityState === 'visible' && this.current.kind !== 'connecting' && Date.now() - this.heard > 3_000) this.connect();
+      if (document.visibilityState === 'visible' && this.current.kind !== 'token' && this.current.kind !== 'connecting' && Date.now() - this.heard > 3_000) this.connect();
     });
     setInterval(() => {
-      if (this.current.kind !== 'waiting' && this.current.kind !== 'offline' && Date.now() - this.heard > silence) this.lost();
+      if ((this.current.kind === 'open' || this.current.kind === 'connecting') && Date.now() - this.heard > silence) this.lost();
     }, 1_000);
   }
 
@@ -60,9 +64,24 @@ export class Stream {
     else this.connect();
   }
 
+  /** Says whether the messages about the pipeline are wanted. */
+  followPipeline(wanted: boolean): void {
+    if (this.pipeline === wanted) return;
+    this.pipeline = wanted;
+    if (this.current.kind !== 'open') return; // the next connection says so
+    if (this.send) this.send(JSON.stringify({ op: 'subscribe', pipeline: wanted }));
+    else this.connect();
+  }
+
   private query(): string {
+    const q = new URLSearchParams();
     const at = this.on.place();
-    return at ? `?epoch=${encodeURIComponent(at.epoch)}&since=${at.seq}` : '';
+    if (at) {
+      q.set('epoch', at.epoch);
+      q.set('since', String(at.seq));
+    }
+    if (this.pipeline) q.set('pipeline', '1');
+    return q.size > 0 ? `?${q}` : '';
   }
 
   private socket(): void {
@@ -117,12 +136,32 @@ export class Stream {
     // Jitter, so that a restarted service does not meet all its pages at once.
     const wait = Math.min(firstWait * 2 ** this.attempt, longestWait) * (0.75 + Math.random() / 2);
     this.attempt++;
-    this.set({ kind: 'waiting', until: Date.now() + wait, attempt: this.attempt });
+    this.set({ kind: 'waiting', until: Date.now() + wait, attempt: this.attempt, reason: '' });
     this.timer = window.setTimeout(() => this.connect(), wait);
+    void this.askWhy();
+  }
+
+  /** A WebSocket that fails tells nothing, so the service is asked over HTTP. */
+  private async askWhy(): Promise<void> {
+    const asking = (this.asking = new AbortController());
+    try {
+      const response = await fetch('api/status', { cache: 'no-store', signal: asking.signal });
+      const status = response.ok ? ((await response.json()) as { full?: boolean }) : {};
+      if (asking.signal.aborted || this.current.kind !== 'waiting') return;
+      if (response.status === 401) {
+        clearTimeout(this.timer);
+        this.set({ kind: 'token' });
+      } else if (status.full) {
+        this.set({ ...this.current, reason: 'The dashboard has as many viewers as it can serve.' });
+      }
+    } catch {
+      // It is away, which the stream's own attempts find out too.
+    }
   }
 
   private drop(): void {
     clearTimeout(this.timer);
+    this.asking?.abort();
     this.close();
     this.close = () => {};
     this.send = null;

@@ -1,6 +1,7 @@
 import { sign } from './decimal';
-import { calm, element } from './dom';
+import { element } from './dom';
 import type { Quote } from './market';
+import { calm } from './settings';
 import { arrow, changeText, priceText } from './text';
 
 const pause = 360;
@@ -36,7 +37,7 @@ export class Tape {
     if (q.change !== undefined) item.append(element('i', '', arrow(direction) + changeText(q).replace(/^[+−]/, '')));
     this.strip.append(item);
     while (this.strip.childElementCount > longest) this.strip.firstElementChild!.remove();
-    if (calm.matches) return;
+    if (calm()) return;
     // In steps, as a printer's feed goes.
     this.strip.animate([{ transform: `translateX(${item.offsetWidth}px)` }, { transform: 'none' }], { duration: pause - 80, easing: 'steps(6, end)' });
   }

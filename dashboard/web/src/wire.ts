@@ -1,5 +1,4 @@
-// What the dashboard's service says (dashboard/hub and dashboard/api in the
-// repository). Times are milliseconds since the Unix epoch; prices and volumes
+// What the dashboard's service says: dashboard/README.md is the contract. Times are milliseconds since the Unix epoch; prices and volumes
 // are decimal text.
 
 export interface Window {
@@ -9,6 +8,8 @@ export interface Window {
   low: string;
   close: string;
   volume: string;
+  /** Sum of price × size; absent where it is not known. */
+  turnover?: string;
   ticks: number;
   /** Revision of the service at which the window last changed. */
   rev: number;
@@ -20,6 +21,11 @@ export interface Info {
   exchange: string;
   market_state: 'UNKNOWN' | 'PRE' | 'REGULAR' | 'POST' | 'CLOSED';
   source: 'unknown' | 'yahoo' | 'yahoo-stream' | 'simulated';
+  name?: string;
+  /** Minutes that the source's data of the exchange lag behind. */
+  delayed_by?: number;
+  /** Where the exchange's day of the latest trade begins. */
+  day_start?: number;
 }
 
 export interface QuoteUpdate {
@@ -31,6 +37,10 @@ export interface QuoteUpdate {
   volume?: string;
   time: number;
   received: number;
+  /** Of the trades seen of the exchange's day. */
+  day_high?: string;
+  day_low?: string;
+  turnover?: string;
   info?: Info;
   /** Starts and closes of the newest windows; in snapshots only. */
   spark?: [number, string][];
@@ -50,6 +60,8 @@ export interface Delta {
   from: number;
   seq: number;
   quotes: QuoteUpdate[];
+  /** Symbols that are not shown any more. */
+  removed?: string[];
 }
 
 export interface Pulse {
@@ -67,9 +79,18 @@ export interface Pulse {
   behind: number;
   problem?: string;
   latency?: { p50: number; p95: number; p99: number; count: number };
+  /** Changes when the watch list did. */
+  watchlist_rev?: number;
+  /** Minutes sealed, and sealed again because of late trades. */
+  seal?: { windows: number; again: number; differences: number };
 }
 
-export type Message = Snapshot | Delta | Pulse;
+/** A message of which the shell knows nothing but its type, such as pipeline. */
+export interface OtherMessage {
+  type: 'pipeline';
+}
+
+export type Message = Snapshot | Delta | Pulse | OtherMessage;
 
 export interface Candle {
   start: number;
@@ -78,6 +99,7 @@ export interface Candle {
   low: string;
   close: string;
   volume: string;
+  turnover?: string;
   ticks: number;
   source?: string;
   sealed?: boolean;
@@ -90,6 +112,8 @@ export interface CandlesAnswer {
   seq: number;
   candles: Candle[];
   windows: Window[];
+  /** Whether anything older is stored. */
+  more?: boolean;
   /** The newest day of the symbol's exchange, where the interval is 1d. */
   day?: { start: number; end: number };
   problem?: string;
