@@ -100,6 +100,10 @@ func Day(exchange string, t int64) (start, end int64) {
 	return midnight(y, m, d, loc), midnight(y, m, d+1, loc)
 }
 
+// Zone returns the time zone of an exchange's days, named by Yahoo's code; nil
+// where the market never closes or the code is not known.
+func Zone(exchange string) *time.Location { return locations()[exchange] }
+
 // midnight returns the first instant of a local day. Where clocks are put forward
 // at midnight, time.Date names an instant of the day before or of this one.
 func midnight(y int, m time.Month, d int, loc *time.Location) int64 {
