@@ -1,22 +1,19 @@
 // Delays, in milliseconds, in buckets whose width grows with the delay, so that
-// a share of 5 ms and one of 5 s are told with the same relative error (the idea
-// of HdrHistogram). Seconds of the past fall out as they grow old.
+// 5 ms and 5 s are told with like relative error (the idea of HdrHistogram).
+// Seconds of the past fall out as they grow old.
 
-const perDoubling = 4;
-const least = 1; // ms; what is below is one bucket
-const doublings = 17; // up to 131 s
-/** How many buckets there are: one below the least delay, one above the most. */
-export const buckets = perDoubling * doublings + 2;
+/** The service's upper bounds of buckets, ms, for as long as it has not said them: about a factor √2 apart. */
+export const usualBounds: readonly number[] = Array.from({ length: 17 }, (_, i) => [2 ** i, 3 * 2 ** (i - 1)]).flat().filter((b) => b === 1 || b >= 2);
 
-/** Where a bucket begins, in milliseconds; that of the first is 0. */
-export function bucketStart(i: number): number {
-  return i <= 0 ? 0 : least * 2 ** ((i - 1) / perDoubling);
-}
-
-export function bucketOf(ms: number): number {
-  if (!(ms >= least)) return 0;
-  // A hair is added so that a bucket's own start falls into it.
-  return Math.min(1 + Math.floor(Math.log2(ms / least) * perDoubling + 1e-9), buckets - 1);
+/** The bucket of a delay: the first whose upper bound is not below it, or the one above all bounds. */
+export function bucketOf(bounds: readonly number[], ms: number): number {
+  let [low, high] = [0, bounds.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (bounds[middle]! < ms) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 export interface Summary {
@@ -32,12 +29,12 @@ export class Delays {
   private readonly slots: { second: number; counts: Uint32Array; max: number }[];
 
   /** over is how many seconds are kept. */
-  constructor(readonly over = 60) {
-    this.slots = Array.from({ length: over }, () => ({ second: -1, counts: new Uint32Array(buckets), max: 0 }));
+  constructor(readonly bounds: readonly number[] = usualBounds, readonly over = 60) {
+    this.slots = Array.from({ length: over }, () => ({ second: -1, counts: new Uint32Array(bounds.length + 1), max: 0 }));
   }
 
   /** Adds a delay that was seen at that time; both in milliseconds. One that is no number is left out. */
-  add(at: number, delay: number, times = 1): void {
+  add(at: number, delay: number): void {
     if (!Number.isFinite(delay)) return;
     const second = Math.floor(at / 1000);
     const slot = this.slots[second % this.over]!;
@@ -47,22 +44,26 @@ export class Delays {
       slot.max = 0;
     }
     const d = Math.max(delay, 0);
-    slot.counts[bucketOf(d)]! += times;
+    slot.counts[bucketOf(this.bounds, d)]!++;
     if (d > slot.max) slot.max = d;
   }
 
   /** How many delays each bucket has, of the seconds up to now. */
-  counts(now: number, into = new Float64Array(buckets)): Float64Array {
-    into.fill(0);
-    for (const slot of this.fresh(now)) for (let i = 0; i < buckets; i++) into[i]! += slot.counts[i]!;
-    return into;
+  counts(now: number): number[] {
+    const sums = new Array<number>(this.bounds.length + 1).fill(0);
+    for (const slot of this.fresh(now)) slot.counts.forEach((n, i) => { sums[i]! += n; });
+    return sums;
   }
 
   /** null where nothing was seen. */
   summary(now: number): Summary | null {
     let max = 0;
     for (const slot of this.fresh(now)) max = Math.max(max, slot.max);
-    return summary(this.counts(now), max);
+    const counts = this.counts(now);
+    const count = counts.reduce((a, b) => a + b, 0);
+    if (count === 0) return null;
+    const at = (share: number) => quantile(this.bounds, counts, count, share, max);
+    return { count, p50: at(0.5), p95: at(0.95), p99: at(0.99), max };
   }
 
   clear(): void {
@@ -75,22 +76,17 @@ export class Delays {
   }
 }
 
-export function summary(counts: ArrayLike<number>, max: number): Summary | null {
-  let count = 0;
-  for (let i = 0; i < counts.length; i++) count += counts[i]!;
-  if (count === 0) return null;
-  const at = (share: number) => Math.min(quantile(counts, count, share), max);
-  return { count, p50: at(0.5), p95: at(0.95), p99: at(0.99), max };
-}
-
-/** The delay that this share of all is not above, by proportion within its bucket. */
-export function quantile(counts: ArrayLike<number>, count: number, share: number): number {
+/** The delay that this share of all is not above, by proportion within its bucket; never above the most that was seen. */
+function quantile(bounds: readonly number[], counts: readonly number[], count: number, share: number, max: number): number {
   const rank = share * count;
   let below = 0;
   for (let i = 0; i < counts.length; i++) {
     const n = counts[i]!;
-    if (n > 0 && below + n >= rank) return bucketStart(i) + (bucketStart(i + 1) - bucketStart(i)) * Math.max(0, (rank - below) / n);
+    if (n > 0 && below + n >= rank) {
+      const [from, to] = [bounds[i - 1] ?? 0, Math.min(bounds[i] ?? max, max)];
+      return Math.min(from + (to - from) * ((rank - below) / n), max);
+    }
     below += n;
   }
-  return bucketStart(counts.length);
+  return max;
 }
