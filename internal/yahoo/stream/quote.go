@@ -64,10 +64,12 @@ func Quote(p *streampb.PricingData, source tick.Source) (yahoo.Quote, error) {
 	case price < 0 && !belowZero(p.QuoteType):
 		return fail(BadPrice, fmt.Errorf("%w: %s is below 0", tick.ErrPrice, price))
 	}
+	session := state(p)
 	q := yahoo.Quote{
 		Symbol: p.Id, Name: p.ShortName, Type: types[p.QuoteType],
-		Price: price, Time: p.Time, MarketState: state(p),
-		Volume: p.DayVolume, HasVolume: p.DayVolume > 0, VolumeTime: p.Time,
+		Price: price, Time: p.Time, MarketState: session,
+		// Before the opening a volume of 0 is one, and looks like none.
+		Volume: p.DayVolume, HasVolume: p.DayVolume > 0 || session == tick.MarketPre, VolumeTime: p.Time,
 		VolumeRolling: p.QuoteType == typeCrypto && p.DayVolume > 0 && p.DayVolume == p.Vol_24Hr,
 		Currency:      p.Currency, Exchange: p.Exchange, UTCOffset: offset(p.Exchange, p.Time),
 		PriceHint: int(min(max(p.PriceHint, 0), tick.Decimals)), Source: source,
@@ -77,7 +79,9 @@ func Quote(p *streampb.PricingData, source tick.Source) (yahoo.Quote, error) {
 	if close, err := fixed(p.PreviousClose, p.PriceHint); err == nil && p.PreviousClose != 0 {
 		q.PreviousClose = close
 	} else if change, err := fixed(p.Change, p.PriceHint); err == nil && p.Change != 0 && (q.MarketState == tick.MarketRegular || q.MarketState == tick.MarketPre) {
-		q.PreviousClose = price - change
+		if close := price - change; (close < price) == (change > 0) { // it did not wrap round
+			q.PreviousClose = close
+		}
 	}
 	return q, nil
 }

@@ -23,11 +23,14 @@ import (
 //	/v1/test/getcrumb      wants the cookie
 //	/v7/finance/quote      wants cookie and crumb
 //	/v8/finance/chart/…    wants nothing
+//	/streamer              the WebSocket of streamer.finance.yahoo.com (Streamer)
 //	/healthz               is no call of Yahoo's
 //
 // It is an http.Handler, safe for concurrent use.
 type Server struct {
 	Market *Market
+	// Streamer sends what the same market does.
+	Streamer *Streamer
 
 	mux *http.ServeMux
 
@@ -47,6 +50,8 @@ func NewServer(o Options) *Server {
 	s.handle("GET /v1/test/getcrumb", "crumb", s.crumb)
 	s.handle("GET /v7/finance/quote", "quote", s.quote)
 	s.handle("GET /v8/finance/chart/{symbol}", "chart", s.chart)
+	s.Streamer = newStreamer(s.Market)
+	s.mux.Handle("GET /streamer", s.Streamer)
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "ok, %d symbols, seed %d, market time %s\n", len(s.Market.names), s.Market.opts.Seed, s.Market.Now().UTC().Format(time.RFC3339))
 	})
