@@ -12,6 +12,7 @@ import (
 
 	"ticktape/internal/bus"
 	"ticktape/internal/tick"
+	"ticktape/internal/watchlist"
 	"ticktape/internal/yahoo"
 )
 
@@ -34,19 +35,30 @@ type Memory interface {
 	Published(ctx context.Context, symbols []string) ([]tick.Tick, error)
 }
 
+// Watch tells which symbols to ask for, and is told what Yahoo knows of them, as
+// *watchlist.List does.
+type Watch interface {
+	List(ctx context.Context) ([]watchlist.Symbol, error)
+	MarkUnknown(ctx context.Context, symbol, reason string) error
+	Name(ctx context.Context, symbol, name, exchange string) error
+}
+
 // Fetcher publishes new trades. Its calls take turns.
 type Fetcher struct {
-	symbols  []string
-	bad      []yahoo.SymbolError // symbols that can't be asked for
+	watch    Watch
 	quotes   Quoter
 	ticks    Publisher
 	memory   Memory
 	encoding tick.Encoding
+	now      func() time.Time
 
 	turn   chan struct{} // holds the token of whoever uses what is below
-	loaded bool          // last is what was published
+	list   []watchlist.Symbol
+	read   time.Time       // when list was read, zero where it never was
+	sure   map[string]bool // symbols whose last tick is in last, or who have none
 	last   map[feed]*Last
-	said   string // the complaints that were logged last
+	silent map[string]int // for how many answers running Yahoo has left a symbol out
+	said   string         // the complaints that were logged last
 }
 
 // feed is what has one order of trades: a symbol, polled or streamed, of the
@@ -60,29 +72,27 @@ func feedOf(source tick.Source, symbol string) feed {
 	return feed{source == tick.SourceSimulated, symbol}
 }
 
-// NewFetcher makes a Fetcher for the symbols, which are asked for in this order.
-func NewFetcher(symbols []string, quotes Quoter, ticks Publisher, memory Memory, encoding tick.Encoding) *Fetcher {
-	f := &Fetcher{quotes: quotes, ticks: ticks, memory: memory, encoding: encoding, turn: make(chan struct{}, 1)}
-	for _, s := range symbols {
-		probe := tick.Tick{Symbol: s, EventTime: time.Now().UnixMilli(), Price: tick.Unit}
-		if err := probe.Validate(); err != nil {
-			f.bad = append(f.bad, yahoo.SymbolError{Symbol: s, Reason: err.Error()})
-			continue
-		}
-		f.symbols = append(f.symbols, s)
+// NewFetcher makes a Fetcher that works from a watch list.
+func NewFetcher(watch Watch, quotes Quoter, ticks Publisher, memory Memory, encoding tick.Encoding) *Fetcher {
+	return &Fetcher{
+		watch: watch, quotes: quotes, ticks: ticks, memory: memory, encoding: encoding, now: time.Now,
+		turn: make(chan struct{}, 1), sure: map[string]bool{}, last: map[feed]*Last{}, silent: map[string]int{},
 	}
-	return f
 }
 
-// Summary is what a call has done. Each symbol that was asked for is counted
-// once: published, unchanged, unknown or failed.
+// Summary is what a call has done. Each symbol of the watch list is counted once:
+// published, unchanged, skipped, unknown or failed.
 type Summary struct {
+	// Asked is for how many symbols Yahoo was asked.
 	Asked     int `json:"asked"`
 	Published int `json:"published"`
 	// Unchanged symbols have not traded since their last published tick, or
 	// Yahoo's answer was older than that.
 	Unchanged int `json:"unchanged"`
-	// Unknown are the symbols that Yahoo is silent about.
+	// Skipped symbols are streamed and so not asked for.
+	Skipped int `json:"skipped"`
+	// Unknown are the symbols that Yahoo does not know. Those that are marked as
+	// such in the watch list are asked for again from time to time only.
 	Unknown []string `json:"unknown"`
 	// Failed are the symbols whose quote can't be used or could not be had.
 	Failed []Failure `json:"failed"`
@@ -90,6 +100,9 @@ type Summary struct {
 	// Source is "yahoo" or "simulated", "mixed" where quotes of both came, and
 	// empty where none did.
 	Source string `json:"source"`
+	// Stale says why the watch list could not be read and of when the one is that
+	// was used instead; empty where it was read.
+	Stale string `json:"stale,omitempty"`
 }
 
 // Failure is a symbol that there is no tick of, and why.
@@ -103,6 +116,7 @@ const (
 	PartYahoo  = "yahoo"
 	PartKafka  = "kafka"
 	PartMemory = "memory"
+	PartWatch  = "watch list"
 )
 
 // PartError says that a call could not do its job, and on which part it failed.
@@ -126,7 +140,7 @@ const maxAhead = 5 * time.Minute
 // filled as far as it came.
 func (f *Fetcher) Fetch(ctx context.Context) (Summary, error) {
 	began := time.Now()
-	sum := Summary{Asked: len(f.symbols) + len(f.bad), Unknown: []string{}, Failed: []Failure{}}
+	sum := Summary{Unknown: []string{}, Failed: []Failure{}}
 	err := f.fetch(ctx, &sum)
 	sum.TookMs = time.Since(began).Milliseconds()
 	return sum, err
@@ -140,23 +154,26 @@ func (f *Fetcher) fetch(ctx context.Context, sum *Summary) error {
 	}
 	release := func() { <-f.turn }
 	defer func() { release() }()
-	for _, b := range f.bad {
-		sum.Failed = append(sum.Failed, Failure(b))
-	}
-	if err := f.load(ctx); err != nil {
+	if err := f.readList(ctx, sum); err != nil {
 		return err
 	}
-	answer, err := f.quotes.Quotes(ctx, f.symbols)
+	symbols, err := f.recall(ctx, f.plan(sum), sum)
+	if err != nil || len(symbols) == 0 {
+		return err
+	}
+	sum.Asked = len(symbols)
+	answer, err := f.quotes.Quotes(ctx, symbols)
 	if err != nil && len(answer.Quotes) == 0 {
 		return &PartError{PartYahoo, err}
 	}
-	received := time.Now()
+	received := f.now()
 	sum.Unknown = append(sum.Unknown, answer.Unknown...)
 	for _, e := range answer.Failed {
 		sum.Failed = append(sum.Failed, Failure(e))
 	}
 	fresh, messages := f.fresh(answer.Quotes, received, sum)
 	f.complain(sum)
+	defer f.learn(ctx, &answer)
 	if len(messages) == 0 {
 		return nil
 	}
@@ -169,31 +186,14 @@ func (f *Fetcher) fetch(ctx context.Context, sum *Summary) error {
 	case err := <-done:
 		return f.settle(fresh, err, sum)
 	case <-ctx.Done():
-		f.loaded = false
+		for _, l := range fresh {
+			delete(f.sure, l.Symbol)
+		}
 		finish := release
 		release = func() {}
 		go func() { <-done; finish() }()
 		return &PartError{PartKafka, fmt.Errorf("%d ticks are not acknowledged yet: %w", len(messages), ctx.Err())}
 	}
-}
-
-// load reads what was published, once, and again after a publication whose end
-// is in doubt.
-func (f *Fetcher) load(ctx context.Context) error {
-	if f.loaded {
-		return nil
-	}
-	published, err := f.memory.Published(ctx, f.symbols)
-	if err != nil {
-		return &PartError{PartMemory, err}
-	}
-	f.last = map[feed]*Last{}
-	for _, t := range published {
-		l := Remembered(t)
-		f.last[feedOf(t.Source, t.Symbol)] = &l
-	}
-	f.loaded = true
-	return nil
 }
 
 // fresh makes the ticks that are to be published and their messages.
@@ -248,14 +248,14 @@ func (f *Fetcher) settle(fresh []*Last, err error, sum *Summary) error {
 	for i, l := range fresh {
 		if err != nil && (partial == nil || lost[i]) {
 			sum.Failed = append(sum.Failed, Failure{l.Symbol, err.Error()})
+			// It may have been written all the same: the log will tell.
+			delete(f.sure, l.Symbol)
 			continue
 		}
 		sum.Published++
 		f.last[feedOf(l.Source, l.Symbol)] = l
 	}
 	if err != nil {
-		// What was not acknowledged may have been written: the log will tell.
-		f.loaded = false
 		return &PartError{PartKafka, err}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"ticktape/internal/bus"
 	"ticktape/internal/tick"
+	"ticktape/internal/watchlist"
 	"ticktape/internal/yahoo"
 )
 
@@ -65,6 +66,44 @@ func (l *log) Published(context.Context, []string) ([]tick.Tick, error) {
 	return slices.Clone(l.ticks), nil
 }
 
+// watched is a watch list that can be away.
+type watched struct {
+	symbols []watchlist.Symbol
+	away    error
+	said    []string // what it was told
+}
+
+func watch(symbols ...string) *watched {
+	w := &watched{}
+	for _, s := range symbols {
+		w.symbols = append(w.symbols, watchlist.Symbol{Symbol: s, AddedAt: time.Now().UnixMilli()})
+	}
+	return w
+}
+
+func (w *watched) List(context.Context) ([]watchlist.Symbol, error) {
+	return slices.Clone(w.symbols), w.away
+}
+
+func (w *watched) MarkUnknown(_ context.Context, symbol, reason string) error {
+	w.tell(symbol, func(s *watchlist.Symbol) { s.Unknown, s.Reason, s.CheckedAt = true, reason, time.Now().UnixMilli() })
+	return nil
+}
+
+func (w *watched) Name(_ context.Context, symbol, name, exchange string) error {
+	w.tell(symbol, func(s *watchlist.Symbol) { s.Unknown, s.Name, s.Exchange = false, name, exchange })
+	return nil
+}
+
+func (w *watched) tell(symbol string, change func(*watchlist.Symbol)) {
+	w.said = append(w.said, symbol)
+	for i := range w.symbols {
+		if w.symbols[i].Symbol == symbol {
+			change(&w.symbols[i])
+		}
+	}
+}
+
 func named(symbol string, q *yahoo.Quote) yahoo.Quote {
 	q.Symbol = symbol
 	return *q
@@ -73,7 +112,7 @@ func named(symbol string, q *yahoo.Quote) yahoo.Quote {
 func TestEachSymbolIsCountedOnce(t *testing.T) {
 	now := at(13, 10, 0, 0)
 	l := &log{ticks: []tick.Tick{{Symbol: "OLD", EventTime: now, Price: 1, Seq: 10, DayVolume: 10, Source: tick.SourceYahoo}}}
-	f := NewFetcher([]string{"NEW", "OLD", "LAGGING", "NOSUCH", "BROKEN", "FUTURE", "LONG", "BAD,ONE"}, quoter(func(symbols []string) (yahoo.Answer, error) {
+	f := NewFetcher(watch("NEW", "OLD", "LAGGING", "NOSUCH", "BROKEN", "FUTURE", "LONG", "BAD,ONE"), quoter(func(symbols []string) (yahoo.Answer, error) {
 		if slices.Contains(symbols, "BAD,ONE") {
 			t.Error("a symbol that can't be one was asked for")
 		}
@@ -93,10 +132,10 @@ func TestEachSymbolIsCountedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sum.Asked != 8 || sum.Published != 1 || sum.Unchanged != 2 || !slices.Equal(sum.Unknown, []string{"NOSUCH"}) || len(sum.Failed) != 4 || sum.Source != "yahoo" {
+	if sum.Asked != 7 || sum.Published != 1 || sum.Unchanged != 2 || !slices.Equal(sum.Unknown, []string{"NOSUCH"}) || len(sum.Failed) != 4 || sum.Source != "yahoo" {
 		t.Errorf("summary %+v", sum)
 	}
-	if sum.Published+sum.Unchanged+len(sum.Unknown)+len(sum.Failed) != sum.Asked {
+	if sum.Published+sum.Unchanged+len(sum.Unknown)+len(sum.Failed) != 8 {
 		t.Errorf("summary %+v does not add up", sum)
 	}
 	var failed []string
@@ -114,7 +153,7 @@ func TestEachSymbolIsCountedOnce(t *testing.T) {
 func TestOnlyWhatWasAcknowledgedIsRemembered(t *testing.T) {
 	volume := int64(100)
 	l := &log{}
-	f := NewFetcher([]string{"A", "B", "C"}, quoter(func(symbols []string) (a yahoo.Answer, err error) {
+	f := NewFetcher(watch("A", "B", "C"), quoter(func(symbols []string) (a yahoo.Answer, err error) {
 		for _, s := range symbols {
 			a.Quotes = append(a.Quotes, named(s, share(at(13, 10, 0, 0)+volume*1000, volume)))
 		}
@@ -166,7 +205,7 @@ func TestOnlyWhatWasAcknowledgedIsRemembered(t *testing.T) {
 
 func TestACallerThatLeavesDoesNotEndThePublication(t *testing.T) {
 	l := &log{block: make(chan struct{})}
-	f := NewFetcher([]string{"A"}, quoter(func([]string) (yahoo.Answer, error) {
+	f := NewFetcher(watch("A"), quoter(func([]string) (yahoo.Answer, error) {
 		return yahoo.Answer{Quotes: []yahoo.Quote{named("A", share(at(13, 10, 0, 0), 1))}}, nil
 	}), l, l, tick.Protobuf)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -190,7 +229,7 @@ func TestSourcesHaveOrdersOfTheirOwn(t *testing.T) {
 	l := &log{}
 	source := tick.SourceSimulated
 	volume := int64(5_000_000)
-	f := NewFetcher([]string{"A"}, quoter(func([]string) (yahoo.Answer, error) {
+	f := NewFetcher(watch("A"), quoter(func([]string) (yahoo.Answer, error) {
 		q := share(at(13, 10, 0, 0)-volume, volume)
 		q.Source = source
 		return yahoo.Answer{Quotes: []yahoo.Quote{named("A", q)}}, nil
@@ -215,14 +254,14 @@ func TestSourcesHaveOrdersOfTheirOwn(t *testing.T) {
 func TestWithoutYahooOrMemoryNothingIsPublished(t *testing.T) {
 	l := &log{}
 	refusal := &yahoo.Error{Kind: yahoo.RateLimited, Call: "quote", Status: 429, RetryAfter: time.Minute}
-	broken := NewFetcher([]string{"A"}, quoter(func(s []string) (yahoo.Answer, error) {
+	broken := NewFetcher(watch("A"), quoter(func(s []string) (yahoo.Answer, error) {
 		return yahoo.Answer{Failed: []yahoo.SymbolError{{Symbol: "A", Reason: "x"}}}, refusal
 	}), l, l, tick.Protobuf)
 	var part *PartError
 	if _, err := broken.Fetch(t.Context()); !errors.As(err, &part) || part.Part != PartYahoo || !errors.Is(err, refusal) {
 		t.Errorf("error %v", err)
 	}
-	forgetful := NewFetcher([]string{"A"}, quoter(func(s []string) (yahoo.Answer, error) {
+	forgetful := NewFetcher(watch("A"), quoter(func(s []string) (yahoo.Answer, error) {
 		t.Error("Yahoo was asked although nothing could come of it")
 		return yahoo.Answer{}, nil
 	}), l, noMemory{}, tick.Protobuf)
@@ -238,18 +277,4 @@ type noMemory struct{}
 
 func (noMemory) Published(context.Context, []string) ([]tick.Tick, error) {
 	return nil, errors.New("no Cassandra")
-}
-
-func TestParseSymbols(t *testing.T) {
-	for in, want := range map[string]string{
-		"aapl, MSFT\n^gspc;EURUSD=x AAPL": "AAPL MSFT ^GSPC EURUSD=X",
-		"BRK-B,0700.HK":                   "BRK-B 0700.HK",
-	} {
-		if got := strings.Join(ParseSymbols(in), " "); got != want {
-			t.Errorf("ParseSymbols(%q) = %s, want %s", in, got, want)
-		}
-	}
-	if got := ParseSymbols(" , "); len(got) != 20 || got[0] != "AAPL" {
-		t.Errorf("without symbols: %v", got)
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ticktape/internal/service"
 	"ticktape/internal/tick"
 	"ticktape/internal/yahoo"
 	"ticktape/internal/yahoo/yahootest"
@@ -29,10 +30,12 @@ func newMarket(t *testing.T, o yahootest.Options) (m *market, stop func()) {
 	o.Clock = func() time.Time { return noon.Add(time.Duration(m.passed.Load())) }
 	m.Server = yahootest.NewServer(o)
 	web := httptest.NewServer(m.Server)
-	client, err := yahoo.New(yahoo.Config{
-		URL: web.URL, Source: "auto", Timeout: 10 * time.Second, InFlight: 4, Rate: 100_000,
-		SymbolsPerCall: 100, Attempts: 1, MaxBackoff: time.Millisecond,
-	})
+	cfg, err := service.Load[yahoo.Config]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.URL, cfg.Rate, cfg.Attempts, cfg.MaxBackoff = web.URL, 100_000, 1, time.Millisecond
+	client, err := yahoo.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,14 +60,14 @@ func TestSizesAddUpToTheMarketsVolume(t *testing.T) {
 		defer stop()
 
 		l := &log{}
-		f := NewFetcher(symbols, m.client, l, l, tick.Protobuf)
+		f := NewFetcher(watch(symbols...), m.client, l, l, tick.Protobuf)
 		want := map[string]int64{}
 		before := time.Time{}
 		for range rapid.IntRange(2, 25).Draw(rt, "polls") {
 			gap := rapid.OneOf(rapid.IntRange(1, 10_000), rapid.IntRange(1, 2*3_600_000)).Draw(rt, "gap")
 			m.passed.Add(int64(gap) * int64(time.Millisecond))
 			if rapid.IntRange(0, 4).Draw(rt, "restart") == 0 {
-				f = NewFetcher(symbols, m.client, l, l, tick.Protobuf)
+				f = NewFetcher(watch(symbols...), m.client, l, l, tick.Protobuf)
 			}
 			sum, err := f.Fetch(t.Context())
 			if err != nil || sum.Published+sum.Unchanged != len(symbols) {
@@ -119,7 +122,7 @@ func TestTicksOfTheExtendedSessionsCarryTheirState(t *testing.T) {
 	m, stop := newMarket(t, yahootest.Options{Seed: 3, Hours: yahootest.ExchangeHours, Start: start})
 	defer stop()
 	l := &log{}
-	f := NewFetcher([]string{"AAPL"}, m.client, l, l, tick.Protobuf)
+	f := NewFetcher(watch("AAPL"), m.client, l, l, tick.Protobuf)
 	for _, c := range []struct {
 		after time.Duration
 		state tick.MarketState

@@ -20,17 +20,15 @@ import (
 	"ticktape/internal/store"
 	"ticktape/internal/tick"
 	"ticktape/internal/trigger"
+	"ticktape/internal/watchlist"
 	"ticktape/internal/yahoo"
 )
-
-// DefaultSymbols are fetched where SYMBOLS names none: shares, an ETF, an index,
-// a currency pair, a future and a crypto pair.
-const DefaultSymbols = "AAPL,MSFT,NVDA,AMZN,GOOGL,META,TSLA,BRK-B,JPM,V,WMT,KO,NFLX,AMD,SAP.DE,SPY,^GSPC,EURUSD=X,GC=F,BTC-USD"
 
 // Config is what is fetched. Its fields are set by the environment variables in
 // their tags; those of Yahoo, Kafka and Cassandra are with their packages.
 type Config struct {
-	// Symbols are Yahoo's, with commas or spaces between them.
+	// Symbols are Yahoo's, with commas or spaces between them: the first ones of
+	// the watch list.
 	Symbols string `env:"SYMBOLS"`
 	// Encoding is the wire form of ticks: protobuf or json.
 	Encoding string `env:"TICK_ENCODING"`
@@ -39,28 +37,6 @@ type Config struct {
 	// Timeout is the longest that a call may take. It is below the function's
 	// own limit, so that the caller hears what was waited for.
 	Timeout time.Duration `env:"FETCH_TIMEOUT" envDefault:"15s"`
-}
-
-// ParseSymbols reads a list with commas or white space between the symbols, in
-// capital letters and each once. An empty list means DefaultSymbols.
-func ParseSymbols(list string) []string {
-	split := func(s string) []string {
-		return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || r <= ' ' })
-	}
-	fields := split(list)
-	if len(fields) == 0 {
-		fields = split(DefaultSymbols)
-	}
-	var symbols []string
-	seen := map[string]bool{}
-	for _, f := range fields {
-		f = strings.ToUpper(f)
-		if !seen[f] {
-			seen[f] = true
-			symbols = append(symbols, f)
-		}
-	}
-	return symbols
 }
 
 // Service is a Fetcher over Yahoo, Kafka and Cassandra, as the environment says,
@@ -123,6 +99,8 @@ func (s *Service) problem(sum *Summary, err error) handler.Response {
 		case PartKafka:
 			detail = fmt.Sprintf("Not all new ticks could be published; %d were, and the next call tries the others: %v. Check that Kafka runs at %s (KAFKA_BROKERS).",
 				sum.Published, err, strings.Join(s.brokers, ","))
+		case PartWatch:
+			detail = fmt.Sprintf("It can't be told what to ask for: %v. Check that Cassandra runs (CASSANDRA_HOSTS).", err)
 		case PartMemory:
 			detail = fmt.Sprintf("It can't be told what is already published: %v. Check that Kafka (KAFKA_BROKERS) and Cassandra (CASSANDRA_HOSTS) run.", err)
 		}
@@ -161,8 +139,10 @@ func (s *Service) connect() (*Fetcher, error) {
 		return nil, err
 	}
 	kafka := bus.New(busCfg)
-	memory := NewMemory(kafka, bus.StandardTopics(busCfg)[0], cfg.PersistGroup, store.NewLazy(store.ConfigFromEnv))
-	s.fetcher = NewFetcher(ParseSymbols(cfg.Symbols), client, kafka.Producer(busCfg.TicksTopic), memory, encoding)
+	cassandra := store.NewLazy(store.ConfigFromEnv)
+	memory := NewMemory(kafka, bus.StandardTopics(busCfg)[0], cfg.PersistGroup, cassandra)
+	watch := watchlist.NewSeeded(cassandra, watchlist.ParseList(cfg.Symbols))
+	s.fetcher = NewFetcher(watch, client, kafka.Producer(busCfg.TicksTopic), memory, encoding)
 	s.timeout, s.brokers = cfg.Timeout, busCfg.Brokers
 	return s.fetcher, nil
 }

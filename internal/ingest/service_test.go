@@ -78,18 +78,6 @@ func TestSettingsThatCantBeUsedAreTold(t *testing.T) {
 	}
 }
 
-func TestPartsThatAreAwayAreNamed(t *testing.T) {
-	secrets(t)
-	web := httptest.NewServer(yahootest.NewServer(yahootest.Options{}))
-	t.Cleanup(web.Close)
-	t.Setenv("YAHOO_URL", web.URL)
-	t.Setenv("KAFKA_BROKERS", "127.0.0.1:1")
-	status, body, _ := call(t, NewService(), token)
-	if status != 503 || !strings.Contains(body["detail"].(string), "KAFKA_BROKERS") {
-		t.Errorf("%d %v", status, body)
-	}
-}
-
 // pipeline is a Kafka topic, a keyspace and a market, with the environment set
 // so that each new Service is fetch started anew.
 type pipeline struct {
@@ -270,7 +258,7 @@ func TestSizesInTheLogAddUpOverRestartsAndFailures(t *testing.T) {
 			p.Inject(yahootest.InternalError().Once())
 		case 7:
 			p.Inject(yahootest.Page().On("quote"))
-			if status, body, _ := call(t, s, token); status != 502 || !strings.Contains(body["detail"].(string), "HTML came instead of JSON") {
+			if status, body, _ := call(t, s, token); status != 502 || !strings.Contains(body["detail"].(string), "HTML came instead") {
 				t.Errorf("%d %v", status, body)
 			}
 			p.Heal()
@@ -322,5 +310,13 @@ func TestWithoutCassandraAFreshStartPublishesNothing(t *testing.T) {
 	}
 	if ticks, _ := p.records(t); len(ticks) > 0 {
 		t.Errorf("%d records", len(ticks))
+	}
+}
+
+func TestWithoutKafkaItIsNamed(t *testing.T) {
+	newPipeline(t)
+	t.Setenv("KAFKA_BROKERS", "127.0.0.1:1")
+	if status, body, _ := call(t, NewService(), token); status != 503 || !strings.Contains(body["detail"].(string), "KAFKA_BROKERS") {
+		t.Errorf("%d %v", status, body)
 	}
 }

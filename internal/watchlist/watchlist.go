@@ -33,6 +33,7 @@ type Symbol = store.Watched
 // what was written may have taken effect.
 type List struct {
 	store *store.Lazy
+	seeds []string
 	// seeded is set once the list is known to have had its first symbols.
 	seeded atomic.Bool
 }
@@ -40,19 +41,23 @@ type List struct {
 // New makes a List that connects when it is first used.
 func New(s *store.Lazy) *List { return &List{store: s} }
 
+// NewSeeded makes a List that seeds itself when it is first read.
+func NewSeeded(s *store.Lazy, symbols []string) *List { return &List{store: s, seeds: symbols} }
+
 // List returns all entries in the order of their symbols' bytes, those that the
 // source does not know included. Idempotent.
 func (l *List) List(ctx context.Context) ([]Symbol, error) {
-	symbols, _, err := l.read(ctx)
-	return symbols, err
-}
-
-func (l *List) read(ctx context.Context) ([]Symbol, bool, error) {
+	if l.seeds != nil {
+		if err := l.Seed(ctx, l.seeds); err != nil {
+			return nil, err
+		}
+	}
 	s, err := l.store.Get(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return s.ReadWatched(ctx, list)
+	symbols, _, err := s.ReadWatched(ctx, list)
+	return symbols, err
 }
 
 // Seed gives the list its first symbols, once in its life: a list that somebody
@@ -104,7 +109,7 @@ func (e FullError) Error() string {
 // FullError where the list has limit symbols already; those who add at the same
 // moment may exceed it together. Idempotent.
 func (l *List) Add(ctx context.Context, symbol string, limit int) (added bool, err error) {
-	symbols, _, err := l.read(ctx)
+	symbols, err := l.List(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -129,7 +134,7 @@ func (l *List) Add(ctx context.Context, symbol string, limit int) (added bool, e
 
 // Remove takes a symbol off the list and tells whether it was on it. Idempotent.
 func (l *List) Remove(ctx context.Context, symbol string) (removed bool, err error) {
-	symbols, _, err := l.read(ctx)
+	symbols, err := l.List(ctx)
 	if err != nil {
 		return false, err
 	}
