@@ -23,7 +23,7 @@ import (
 func config(url string) yahoo.Config {
 	return yahoo.Config{
 		URL: url, UserAgent: "test", Source: "auto", Timeout: 5 * time.Second, InFlight: 4, Rate: 1000,
-		SymbolsPerCall: 100, Attempts: 3, MaxBackoff: 10 * time.Millisecond,
+		SymbolsPerCall: 100, Attempts: 3, MaxBackoff: 10 * time.Millisecond, CircuitFailures: 100,
 	}
 }
 
@@ -316,17 +316,17 @@ func TestAnswersThatCantBeUsed(t *testing.T) {
 		text  string
 		calls int
 	}{
-		{"HTML instead of JSON", yahootest.Page(), yahoo.BadAnswer, `HTML came instead of JSON: "Yahoo is part of the family"`, 1},
-		{"HTML that says it is JSON", yahootest.Answer("<html><body>oops"), yahoo.BadAnswer, "HTML came instead of JSON", 1},
+		{"HTML instead of JSON", yahootest.Page(), yahoo.BadAnswer, `HTML came instead: "Yahoo is part of the family"`, 1},
+		{"HTML that says it is JSON", yahootest.Answer("<html><body>oops"), yahoo.BadAnswer, "HTML came instead", 1},
 		{"an empty body", yahootest.Answer(""), yahoo.BadAnswer, "truncated", 3},
 		{"half a document", yahootest.Answer(`{"quoteResponse":{"result":[{"sym`), yahoo.BadAnswer, "truncated", 3},
 		{"a body that is cut off", yahootest.Fault{Cut: true}, yahoo.BadAnswer, "truncated", 3},
 		{"too many requests under status 200", yahootest.Answer("Too Many Requests\r\n"), yahoo.RateLimited, "Too Many Requests", 3},
-		{"text", yahootest.Answer("Service temporarily away"), yahoo.BadAnswer, "not the JSON", 1},
+		{"text", yahootest.Answer("Service temporarily away"), yahoo.BadAnswer, "not JSON", 1},
 		{"an error document under 200", yahootest.Answer(`{"quoteResponse":{"result":null,"error":{"code":"argument-error","description":"bad"}}}`), yahoo.BadRequest, "bad", 1},
 		{"404", yahootest.Fault{Status: 404, Body: "nothing here"}, yahoo.NotFound, "HTTP 404 Not Found: nothing here", 1},
 		{"400", yahootest.Fault{Status: 400, Body: `{"quoteResponse":{"result":null,"error":{"code":"argument-error","description":"Missing value"}}}`}, yahoo.BadRequest, "argument-error: Missing value", 1},
-		{"a redirect that goes round", yahootest.Fault{Status: 302, Header: http.Header{"Location": {"/v7/finance/quote"}}}, yahoo.Unreachable, "redirects", -1},
+		{"a redirect that goes round", yahootest.Fault{Status: 302, Header: http.Header{"Location": {"/v7/finance/quote"}}}, yahoo.BadAnswer, "the redirects have no end", 11},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -493,6 +493,8 @@ func TestSettingsThatCantBeUsedAreNamed(t *testing.T) {
 		"YAHOO_RATE":             func(c *yahoo.Config) { c.Rate = -1 },
 		"YAHOO_SYMBOLS_PER_CALL": func(c *yahoo.Config) { c.SymbolsPerCall = 0 },
 		"YAHOO_ATTEMPTS":         func(c *yahoo.Config) { c.Attempts = 0 },
+		"YAHOO_CIRCUIT_FAILURES": func(c *yahoo.Config) { c.CircuitFailures = 0 },
+		"YAHOO_PROXY":            func(c *yahoo.Config) { c.Proxy = "ftp://proxy" },
 		"YAHOO_MAX_BACKOFF":      func(c *yahoo.Config) { c.MaxBackoff = -time.Second },
 	} {
 		cfg := config("http://127.0.0.1:1")

@@ -1,6 +1,7 @@
 package yahoo
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -26,9 +27,12 @@ const (
 	BadRequest
 	// BadAnswer: an answer that can't be used: HTML, a truncated body, another shape.
 	BadAnswer
+	// CircuitOpen: nothing was asked, because too many requests before have failed.
+	// RetryAfter says when one will go again.
+	CircuitOpen
 )
 
-var kindNames = [...]string{"", "unreachable", "rate limited", "unavailable", "unauthorized", "not found", "bad request", "bad answer"}
+var kindNames = [...]string{"", "unreachable", "rate limited", "unavailable", "unauthorized", "not found", "bad request", "bad answer", "circuit open"}
 
 // String is the kind in words: "rate limited".
 func (k Kind) String() string {
@@ -42,7 +46,7 @@ func (k Kind) String() string {
 // context, which are under it too (errors.Is works).
 type Error struct {
 	Kind Kind
-	// Call is what was asked: "quote", "chart", "crumb" or "cookie".
+	// Call is what was asked: "quote", "chart", "crumb", "consent" or "cookie".
 	Call string
 	// Status is the HTTP status, 0 where no answer came.
 	Status int
@@ -88,6 +92,12 @@ func (e *Error) temporary() bool {
 		return e.truncated()
 	}
 	return false
+}
+
+// tells says whether the failure is one of Yahoo's, or of the way to it, rather
+// than of what was asked.
+func (e *Error) tells() bool {
+	return e.Kind == Unreachable || e.Kind == BadAnswer && (e.truncated() || errors.Is(e.Err, errNoJSON))
 }
 
 // SymbolError says why there is no quote of one symbol that Yahoo did answer for.

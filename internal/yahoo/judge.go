@@ -20,7 +20,7 @@ func (a *answer) judge(r request) error {
 		e.Kind = RateLimited
 		e.RetryAfter = retryAfter(a.header, time.Now())
 		return e
-	case r.anyStatus:
+	case r.page && (r.call == "cookie" || a.status < 500):
 		return nil
 	case a.status >= 500:
 		e.Kind = Unavailable
@@ -47,8 +47,11 @@ func (a *answer) wanted(r request) error {
 	if r.check == nil {
 		return nil
 	}
-	if html := a.html(); html != "" && r.call != "crumb" {
-		return &Error{Kind: BadAnswer, Call: r.call, Status: a.status, Err: errors.New(html)}
+	if page := a.html(); page != "" {
+		if _, ok := DecodeConsent(a.body, a.url); ok {
+			return &Error{Kind: Unauthorized, Call: r.call, Status: a.status, Err: errors.New("Yahoo asks for consent")}
+		}
+		return &Error{Kind: BadAnswer, Call: r.call, Status: a.status, Err: fmt.Errorf("%w: %s", errNoJSON, page)}
 	}
 	if len(bytes.TrimSpace(a.body)) == 0 && r.call != "crumb" {
 		return &Error{Kind: BadAnswer, Call: r.call, Status: a.status, Err: errTruncated}
@@ -75,9 +78,9 @@ func (a *answer) html() string {
 	}
 	m := title.FindSubmatch(body[:min(len(body), 64<<10)])
 	if m == nil {
-		return "HTML came instead of JSON"
+		return "HTML came instead"
 	}
-	return fmt.Sprintf("HTML came instead of JSON: %q", clip(string(m[1])))
+	return fmt.Sprintf("HTML came instead: %q", clip(string(m[1])))
 }
 
 // said finds the code and description of Yahoo's error body, whichever call's

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -252,16 +251,26 @@ func (e *apiError) asError(call string) *Error {
 	return out
 }
 
-// errTruncated is the cause of a BadAnswer that ended too early.
-var errTruncated = fmt.Errorf("the body is truncated: %w", io.ErrUnexpectedEOF)
+// errBroken is the root of a BadAnswer whose body can't be read to its end, and
+// errTruncated of one that ended too early.
+var (
+	errBroken    = errors.New("the body can't be read")
+	errTruncated = fmt.Errorf("%w: it is truncated", errBroken)
+)
 
-func (e *Error) truncated() bool { return errors.Is(e.Err, io.ErrUnexpectedEOF) }
+func (e *Error) truncated() bool { return errors.Is(e.Err, errBroken) }
+
+// errNoJSON is the root of a BadAnswer that is no JSON at all.
+var errNoJSON = errors.New("the body is not JSON")
 
 func badJSON(call string, err error) *Error {
 	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input" {
+	switch {
+	case errors.As(err, &syntax) && syntax.Error() == "unexpected end of JSON input":
 		err = errTruncated
-	} else {
+	case syntax != nil:
+		err = fmt.Errorf("%w: %w", errNoJSON, err)
+	default:
 		err = fmt.Errorf("the body is not the JSON that was expected: %w", err)
 	}
 	return &Error{Kind: BadAnswer, Call: call, Err: err}

@@ -8,7 +8,9 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"strings"
-	"time"
+	"sync"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // session is what Yahoo lets a client ask quotes with: the cookies that some
@@ -18,91 +20,179 @@ type session struct {
 	crumb   string
 }
 
+// sessions gets them, one at a time.
+type sessions struct {
+	turn    chan struct{} // holds the token of who renews
+	mu      sync.Mutex    // guards what is below
+	current *session
+	ended   int   // renewals that have ended
+	failure error // of the last one, unless its caller left
+}
+
+func (s *sessions) get() (current *session, ended int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current, s.ended
+}
+
+// forget takes a session out of use.
+func (s *sessions) forget(stale *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == stale {
+		s.current = nil
+	}
+}
+
 // session returns the session in use. Where that is stale, or there is none, one
-// of the callers gets a new one and the others wait for it.
+// of the callers gets a new one, and the others wait for it and share its end,
+// good or bad.
 func (c *Client) session(ctx context.Context, stale *session) (*session, error) {
+	_, before := c.sessions.get()
 	select {
-	case c.renewing <- struct{}{}:
-		defer func() { <-c.renewing }()
+	case c.sessions.turn <- struct{}{}:
+		defer func() { <-c.sessions.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if s := c.current.Load(); s != nil && s != stale {
+	c.sessions.mu.Lock()
+	s, failure := c.sessions.current, c.sessions.failure
+	shared := c.sessions.ended > before
+	if s == stale {
+		c.sessions.current = nil
+	}
+	c.sessions.mu.Unlock()
+	switch {
+	case s != nil && s != stale:
 		return s, nil
+	case shared && failure != nil:
+		return nil, failure
 	}
-	c.current.Store(nil)
-	cookies, err := c.fetchCookies(ctx)
-	if err != nil {
-		return nil, err
+	s, err := c.enter(ctx)
+	sessionsTotal.WithLabelValues(resultOf(err)).Inc()
+	c.sessions.mu.Lock()
+	defer c.sessions.mu.Unlock()
+	c.sessions.ended++
+	c.sessions.current, c.sessions.failure = s, err
+	if ctx.Err() != nil {
+		c.sessions.failure = nil // the others have time left
 	}
-	s := &session{cookies: cookies}
-	asked := time.Now()
-	if s.crumb, err = c.fetchCrumb(ctx, s); err != nil {
-		var e *Error
-		if errors.As(err, &e) && (e.Kind == Unauthorized || e.Kind == BadAnswer) {
-			c.gate.refused(asked, e)
-		}
-		return nil, err
-	}
-	c.current.Store(s)
-	return s, nil
+	return s, err
 }
 
-// fetchCookies asks the cookie pages in turn until one sets a cookie. Where all
-// answer and none does, it returns no cookies: the crumb call then tells.
-func (c *Client) fetchCookies(ctx context.Context) (string, error) {
-	var first error
-	answered := false
+// enter tries the cookie pages in turn until one leads to a crumb. A page that
+// can't be reached, sets no cookie or sets one that is not enough (as where
+// consent is asked for) is not the last word while there is another.
+func (c *Client) enter(ctx context.Context) (*session, error) {
+	epoch := c.gate.now()
+	var failure error
 	for i, page := range c.cookiePages {
-		jar, err := cookiejar.New(nil)
-		if err != nil {
-			return "", err
-		}
-		// The status does not matter: fc.yahoo.com sets its cookie with an error.
-		_, err = c.exchange(ctx, request{call: "cookie", url: page, jar: jar, anyStatus: true, optional: i < len(c.cookiePages)-1})
-		if err != nil {
-			var e *Error
-			if !errors.As(err, &e) || e.Kind == RateLimited || ctx.Err() != nil {
-				return "", err
-			}
-			if first == nil {
-				first = err
-			}
+		last := i == len(c.cookiePages)-1
+		cookies, err := c.fetchCookies(ctx, page, !last)
+		if err == nil && cookies == "" && (!last || failure != nil) {
 			continue
 		}
-		answered = true
-		// A page and the query host may be of different domains where stand-ins
-		// play them; whatever the page set is meant for the query host.
-		var pairs []string
-		seen := map[string]bool{}
-		for _, u := range []*url.URL{c.base, page} {
-			for _, k := range jar.Cookies(u) {
-				if !seen[k.Name] {
-					seen[k.Name] = true
-					pairs = append(pairs, k.Name+"="+k.Value)
-				}
+		if err == nil {
+			// Where no page has set a cookie, this tells whether one is needed.
+			s := &session{cookies: cookies}
+			if s.crumb, err = c.fetchCrumb(ctx, cookies); err == nil {
+				return s, nil
 			}
 		}
-		if len(pairs) > 0 {
-			return strings.Join(pairs, "; "), nil
+		var e *Error
+		if !errors.As(err, &e) || e.Kind == RateLimited || e.Kind == CircuitOpen || ctx.Err() != nil {
+			return nil, err
 		}
+		failure = err
 	}
-	if !answered {
-		return "", first
+	if e := asError("cookie", failure); e.Kind == Unauthorized || e.Kind == BadAnswer {
+		c.gate.refused(epoch, e)
+		failure = e
 	}
-	return "", nil
+	return nil, failure
 }
 
-func (c *Client) fetchCrumb(ctx context.Context, s *session) (string, error) {
-	body, err := c.exchange(ctx, request{call: "crumb", url: c.base.JoinPath("/v1/test/getcrumb"), cookies: s.cookies, check: func(b *answer) error {
+var errNoCookie = errors.New("no page of YAHOO_COOKIE_URL has set a cookie")
+
+// fetchCookies asks a page, gives the consent that it may ask for, and returns
+// the cookies that were set on the way. The status does not matter: fc.yahoo.com
+// sets its cookie with an error.
+func (c *Client) fetchCookies(ctx context.Context, page *url.URL, optional bool) (string, error) {
+	jar := c.newJar()
+	a, err := c.exchange(ctx, request{call: "cookie", url: page, jar: jar, page: true, optional: optional})
+	if err != nil {
+		return "", err
+	}
+	if form, ok := DecodeConsent(a.body, a.url); ok {
+		if form.Fields.Get("originalDoneUrl") == "" {
+			form.Fields.Set("originalDoneUrl", page.String())
+		}
+		if a, err = c.exchange(ctx, request{call: "consent", url: form.Action, form: form.Fields, jar: jar, page: true, optional: optional}); err != nil {
+			return "", err
+		}
+		if _, again := DecodeConsent(a.body, a.url); again || a.status >= http.StatusBadRequest && a.status != http.StatusNotFound {
+			return "", &Error{Kind: Unauthorized, Call: "consent", Status: a.status, Err: errors.New("consent was given and is asked for again")}
+		}
+	}
+	var pairs []string
+	for _, k := range jar.Cookies(c.base) {
+		pairs = append(pairs, k.Name+"="+k.Value)
+	}
+	return strings.Join(pairs, "; "), nil
+}
+
+func (c *Client) newJar() http.CookieJar {
+	if !ofYahoo(c.base) {
+		return &looseJar{}
+	}
+	jar, err := cookiejar.New(&cookiejar.Options{PublicSuffixList: publicsuffix.List})
+	if err != nil {
+		panic(err) // it returns none
+	}
+	return jar
+}
+
+// looseJar sends every cookie everywhere. It is for hosts that play Yahoo's:
+// those pass on cookies of the domain yahoo.com, for secure connections only,
+// from an address of their own, and play several hosts.
+type looseJar struct {
+	mu      sync.Mutex
+	cookies []*http.Cookie
+}
+
+func (j *looseJar) SetCookies(_ *url.URL, cookies []*http.Cookie) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, k := range cookies {
+		kept := j.cookies[:0:0]
+		for _, old := range j.cookies {
+			if old.Name != k.Name {
+				kept = append(kept, old)
+			}
+		}
+		if k.MaxAge >= 0 {
+			kept = append(kept, &http.Cookie{Name: k.Name, Value: k.Value})
+		}
+		j.cookies = kept
+	}
+}
+
+func (j *looseJar) Cookies(*url.URL) []*http.Cookie {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.cookies
+}
+
+func (c *Client) fetchCrumb(ctx context.Context, cookies string) (string, error) {
+	body, err := c.exchange(ctx, request{call: "crumb", url: c.base.JoinPath("/v1/test/getcrumb"), cookies: cookies, check: func(b *answer) error {
 		_, err := DecodeCrumb(b.body)
 		return err
 	}})
 	var e *Error
 	if errors.As(err, &e) && e.Kind == Unauthorized {
-		e.Err = errors.New("the cookies are not enough: Yahoo asks visitors from the EU for consent, which this client does not give")
-		if s.cookies == "" {
-			e.Err = errors.New("none of the pages of YAHOO_COOKIE_URL has set a cookie")
+		e.Err = errors.New("the cookies are not enough")
+		if cookies == "" {
+			e.Err = errNoCookie
 		}
 	}
 	if err != nil {
