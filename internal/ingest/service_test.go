@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -136,6 +137,10 @@ func (p *pipeline) records(t *testing.T) (ticks []tick.Tick, offsets map[int][]i
 		cursor := p.bus.Cursor(p.topic, info, part, 0)
 		for done := false; !done; {
 			chunk, err := cursor.Fetch(t.Context(), 50*time.Millisecond, 1<<20)
+			var passing kafka.Error
+			if errors.As(err, &passing) && passing.Temporary() { // the topic is new
+				continue
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
