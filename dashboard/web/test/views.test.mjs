@@ -171,7 +171,7 @@ test('delays grow old and fall out, and what is no number never comes in', async
 });
 
 test('the service’s clock is told from the quickest round trip, and no surer than it allows', async () => {
-  const { ServiceClock } = await load('pipeline-view/clock');
+  const { ServiceClock } = await load('service-clock');
   const c = new ServiceClock();
   assert.equal(c.estimate(0), null);
   const truth = 4_321.5;

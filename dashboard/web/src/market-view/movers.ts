@@ -62,7 +62,7 @@ export class MoverList {
     const link = element('a', 'mover');
     const symbol = element('b');
     const name = element('span', 'mover-name');
-    const sim = element('span', 'sim', 'SIM');
+    const sim = element('span', 'tag sim', 'SIM');
     const who = element('span', 'mover-who');
     who.append(symbol, sim, name);
     const price = element('span', 'mover-price');

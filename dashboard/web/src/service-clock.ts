@@ -16,21 +16,17 @@ export interface Offset {
   within: number;
 }
 
-/** How long a measurement is believed: clocks drift by a few ms a minute at worst, and a machine's is set now and then. */
+/** How long a round trip is believed, ms: clocks drift, by a few ms a minute at worst. */
 const believed = 120_000;
+/** A trip as long as this went through a sleep or a stopped tab. */
+const longest = 5_000;
 const kept = 16;
-
-/** A clock that no setting of the machine's moves while the page is open; ms since the Unix epoch. */
-export function steady(): number {
-  return performance.timeOrigin + performance.now();
-}
 
 export class ServiceClock {
   private trips: RoundTrip[] = [];
 
   add(t: RoundTrip): void {
-    // A trip through a sleep or a stopped tab says nothing.
-    if (!(t.answered >= t.sent) || t.answered - t.sent > 5_000 || !Number.isFinite(t.service)) return;
+    if (!(t.answered >= t.sent) || t.answered - t.sent > longest || !Number.isFinite(t.service)) return;
     this.trips.push(t);
     if (this.trips.length > kept) this.trips.shift();
   }
@@ -46,7 +42,7 @@ export class ServiceClock {
     return { offset: best.service - (best.sent + best.answered) / 2, within: (best.answered - best.sent) / 2 };
   }
 
-  /** Forgets all, after a sleep: steady clocks stand still in it on some systems. */
+  /** Forgets all: this clock was set, or slept. */
   forget(): void {
     this.trips = [];
   }
