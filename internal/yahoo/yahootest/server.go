@@ -1,12 +1,12 @@
 package yahootest
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"html"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,12 +19,12 @@ import (
 // Server answers as Yahoo's hosts do, all of them under one address:
 //
 //	/                      sets the cookie with a 404, as fc.yahoo.com does
-//	/quote/{symbol}        a page that sets the cookie
-//	/v1/test/getcrumb      wants the cookie
+//	/quote/{symbol}        a page that sets the cookie, or leads to the consent pages
+//	/v1/test/getcrumb      wants the cookie, and consent where that is asked for
 //	/v7/finance/quote      wants cookie and crumb
 //	/v8/finance/chart/…    wants nothing
 //	/streamer              the WebSocket of streamer.finance.yahoo.com (Streamer)
-//	/healthz               is no call of Yahoo's
+//	/healthz, /control     are no calls of Yahoo's: control.go says what they do
 //
 // It is an http.Handler, safe for concurrent use.
 type Server struct {
@@ -32,10 +32,12 @@ type Server struct {
 	// Streamer sends what the same market does.
 	Streamer *Streamer
 
-	mux *http.ServeMux
+	mux    *http.ServeMux
+	replay *Recordings // answers instead of the market, where it is set
 
 	mu       sync.Mutex
 	epoch    uint64 // cookies and crumbs of another epoch are refused
+	consent  bool   // visitors are asked for consent, as those from the EU are
 	faults   []*Fault
 	counts   map[string]int
 	inFlight int
@@ -45,6 +47,8 @@ type Server struct {
 // NewServer makes a server over a market of its own.
 func NewServer(o Options) *Server {
 	s := &Server{Market: NewMarket(o), counts: map[string]int{}, mux: http.NewServeMux()}
+	s.handleConsent()
+	s.handleControl()
 	s.handle("GET /{$}", "cookie", s.cookie)
 	s.handle("GET /quote/{symbol}", "cookie", s.page)
 	s.handle("GET /v1/test/getcrumb", "crumb", s.crumb)
@@ -52,80 +56,15 @@ func NewServer(o Options) *Server {
 	s.handle("GET /v8/finance/chart/{symbol}", "chart", s.chart)
 	s.Streamer = newStreamer(s.Market)
 	s.mux.Handle("GET /streamer", s.Streamer)
-	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "ok, %d symbols, seed %d, market time %s\n", len(s.Market.names), s.Market.opts.Seed, s.Market.Now().UTC().Format(time.RFC3339))
-	})
 	return s
 }
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set(yahoo.SimulatedHeader, "yahootest")
+	if s.replay == nil {
+		w.Header().Set(yahoo.SimulatedHeader, "yahootest")
+	}
 	s.mux.ServeHTTP(w, r)
-}
-
-// Fault is a way for a call to go wrong.
-type Fault struct {
-	// Call is "cookie", "crumb", "quote" or "chart"; empty is any.
-	Call string
-	// Times is how many calls it befalls; 0 means all until Heal.
-	Times int
-	// Status, Header and Body replace the answer where Status is not 0.
-	Status int
-	Header http.Header
-	Body   string
-	// Delay holds the answer back.
-	Delay time.Duration
-	// Cut sends half of the answer and breaks the connection.
-	Cut bool
-}
-
-// TooManyRequests is Yahoo's 429; a Retry-After is added where it is not empty.
-func TooManyRequests(retryAfter string) Fault {
-	f := Fault{Status: http.StatusTooManyRequests, Body: "Too Many Requests\r\n", Header: http.Header{"Content-Type": {"text/html"}}}
-	if retryAfter != "" {
-		f.Header.Set("Retry-After", retryAfter)
-	}
-	return f
-}
-
-// InternalError is a 500.
-func InternalError() Fault {
-	return Fault{Status: http.StatusInternalServerError, Body: "Internal Server Error"}
-}
-
-// Page is HTML where JSON is expected, under status 200.
-func Page() Fault {
-	return Fault{
-		Status: http.StatusOK, Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}},
-		Body: "<!DOCTYPE html><html><head><title>Yahoo is part of the family</title></head><body>…</body></html>",
-	}
-}
-
-// Answer is any JSON instead of the true answer.
-func Answer(body string) Fault {
-	return Fault{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json;charset=utf-8"}}, Body: body}
-}
-
-// On returns the fault for calls of one kind.
-func (f Fault) On(call string) Fault { f.Call = call; return f }
-
-// Once returns the fault for one call.
-func (f Fault) Once() Fault { f.Times = 1; return f }
-
-// Inject makes calls go wrong from now on. Of several faults that fit a call the
-// first injected befalls it.
-func (s *Server) Inject(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, &f)
-}
-
-// Heal takes all faults away.
-func (s *Server) Heal() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = nil
 }
 
 // ExpireCrumbs makes the cookies and crumbs given out so far invalid.
@@ -149,78 +88,6 @@ func (s *Server) MostInFlight() int {
 	return s.most
 }
 
-func (s *Server) begin(call string) (f Fault, broken bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts[call]++
-	s.inFlight++
-	s.most = max(s.most, s.inFlight)
-	for i, f := range s.faults {
-		if f.Call != "" && f.Call != call {
-			continue
-		}
-		if f.Times == 1 {
-			s.faults = append(s.faults[:i:i], s.faults[i+1:]...)
-		} else if f.Times > 1 {
-			f.Times--
-		}
-		return *f, true
-	}
-	return f, false
-}
-
-func (s *Server) handle(pattern, call string, h http.HandlerFunc) {
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		f, broken := s.begin(call)
-		defer func() {
-			s.mu.Lock()
-			s.inFlight--
-			s.mu.Unlock()
-		}()
-		if !broken {
-			h(w, r)
-			return
-		}
-		if f.Delay > 0 {
-			t := time.NewTimer(f.Delay)
-			defer t.Stop()
-			select {
-			case <-r.Context().Done():
-				return
-			case <-t.C:
-			}
-		}
-		if f.Cut {
-			whole := &recorder{ResponseWriter: w, status: http.StatusOK}
-			h(whole, r)
-			w.Header().Set("Content-Length", strconv.Itoa(whole.body.Len()))
-			w.WriteHeader(whole.status)
-			_, _ = w.Write(whole.body.Bytes()[:whole.body.Len()/2])
-			_ = http.NewResponseController(w).Flush()
-			panic(http.ErrAbortHandler)
-		}
-		if f.Status == 0 {
-			h(w, r)
-			return
-		}
-		for k, v := range f.Header {
-			w.Header()[k] = v
-		}
-		w.WriteHeader(f.Status)
-		_, _ = w.Write([]byte(f.Body))
-	})
-}
-
-// recorder keeps an answer instead of sending it.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	body   bytes.Buffer
-}
-
-func (r *recorder) WriteHeader(status int)      { r.status = status }
-func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
-
 // token makes cookies and crumbs that only this server knows to be good.
 func (s *Server) token(kind uint64) string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./"
@@ -236,8 +103,11 @@ func (s *Server) token(kind uint64) string {
 }
 
 const (
-	cookieKind = 21
-	crumbKind  = 22
+	cookieKind = 21 + iota
+	crumbKind
+	consentKind
+	csrfKind
+	sessionKind
 )
 
 func (s *Server) setCookie(w http.ResponseWriter) {
@@ -246,7 +116,7 @@ func (s *Server) setCookie(w http.ResponseWriter) {
 
 func (s *Server) knows(r *http.Request) bool {
 	k, err := r.Cookie("A3")
-	return err == nil && k.Value == "d="+s.token(cookieKind)
+	return err == nil && k.Value == "d="+s.token(cookieKind) && (!s.wantsConsent() || s.consented(r))
 }
 
 func (s *Server) cookie(w http.ResponseWriter, _ *http.Request) {
@@ -256,6 +126,10 @@ func (s *Server) cookie(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	if s.wantsConsent() && !s.consented(r) {
+		http.Redirect(w, r, "/consent?done="+url.QueryEscape(r.URL.Path), http.StatusFound)
+		return
+	}
 	s.setCookie(w)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	fmt.Fprintf(w, "<!DOCTYPE html><html><head><title>%s (simulated)</title></head><body></body></html>", html.EscapeString(r.PathValue("symbol")))

@@ -1,14 +1,17 @@
 // Command yahootest serves a made-up market over Yahoo Finance's interface, for
-// when Yahoo can't be reached or shouldn't be asked.
+// when Yahoo can't be reached or shouldn't be asked; or, with -replay, answers
+// that were recorded.
 //
 //	yahootest -addr 127.0.0.1:8099
 //	YAHOO_URL=http://127.0.0.1:8099 …
+//	curl -X POST 'http://127.0.0.1:8099/control/faults?kind=429&for=10m'
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"ticktape/internal/service"
@@ -21,6 +24,19 @@ func main() {
 	symbols := flag.Int("symbols", 20, "`number` of symbols; those past 20 are called SIM0021, SIM0022, …")
 	speed := flag.Float64("speed", 1, "how many `times` faster than the clock the market runs; above 1 it begins a day in the past")
 	hours := flag.Bool("exchange-hours", false, "keep to the hours of the real exchanges instead of trading around the clock")
+	at := flag.String("at", "", "`time` at which the market's clock begins, like 2026-11-27T12:55:00-05:00; now by default")
+	consent := flag.Bool("consent", false, "ask visitors for consent, as those from the EU are")
+	var faults []yahootest.Fault
+	flag.Func("fault", "a `fault` to begin with, like kind=429&call=quote&for=10m; may be given several times; kinds are statuses and "+strings.Join(yahootest.FaultKinds(), ", "), func(text string) error {
+		f, err := yahootest.ParseFault(text)
+		faults = append(faults, f)
+		return err
+	})
+	var recorded []string
+	flag.Func("replay", "`file` or folder of recorded answers to serve instead of a market; may be given several times", func(path string) error {
+		recorded = append(recorded, path)
+		return nil
+	})
 	flag.Parse()
 	service.Main("yahootest", func(ctx context.Context) error {
 		if flag.NArg() > 0 {
@@ -33,14 +49,34 @@ func main() {
 		if *speed > 1 {
 			o.Start = time.Now().Add(-24 * time.Hour)
 		}
+		if *at != "" {
+			var err error
+			if o.Start, err = time.Parse(time.RFC3339, *at); err != nil {
+				return service.Settingf("-at %q is no time: write it like 2026-11-27T12:55:00-05:00", *at)
+			}
+		}
 		if *hours {
 			o.Hours = yahootest.ExchangeHours
+		}
+		server := yahootest.NewServer(o)
+		if len(recorded) > 0 {
+			recordings, err := yahootest.LoadRecordings(recorded...)
+			if err != nil {
+				return service.Settingf("-replay: %v", err)
+			}
+			server = yahootest.NewReplay(recordings)
+		}
+		if *consent {
+			server.AskForConsent()
+		}
+		for _, f := range faults {
+			server.Inject(f)
 		}
 		ln, err := service.Listen(ctx, "-addr", *addr)
 		if err != nil {
 			return err
 		}
 		fmt.Printf("http://%s\n", ln.Addr())
-		return service.Serve(ctx, ln, yahootest.NewServer(o))
+		return service.Serve(ctx, ln, server)
 	})
 }
