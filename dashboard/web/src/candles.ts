@@ -1,4 +1,4 @@
-import { units } from './decimal';
+import { text, units } from './decimal';
 import type { Candle, CandlesAnswer, Window } from './wire';
 
 export const intervals = { '1m': 60_000, '5m': 300_000, '15m': 900_000, '1h': 3_600_000, '1d': 86_400_000 } as const;
@@ -16,16 +16,21 @@ export function isInterval(text: string): text is Interval {
 export class Candles {
   private readonly stored = new Map<number, Candle>();
   private readonly windows = new Map<number, Map<number, Window>>(); // by candle, then start
-  private readonly fetched = new Map<number, bigint>(); // volumes when history was read
-  private readonly covered: number; // from here on all windows are at hand
-  private readonly seq: number;
+  private readonly fetched = new Map<number, { volume: bigint; turnover: bigint }>(); // of windows when history was read
+  private covered = Infinity; // from here on all windows are at hand
+  private seq = 0;
   private readonly length: number;
   /** Days don't begin at multiples of their length, so their starts are listed, oldest first. */
   private days: number[] | null = null;
-  private readonly dayEnd: number = 0;
+  private dayEnd = 0;
 
   constructor(answer: CandlesAnswer, interval: Interval) {
     this.length = intervals[interval];
+    this.take(answer);
+  }
+
+  /** Takes in the newest page of history as it is told at present. Older pages stay. */
+  take(answer: CandlesAnswer): void {
     this.seq = answer.seq;
     this.covered = answer.windows[0]?.start ?? Infinity;
     for (const c of answer.candles) this.stored.set(c.start, c);
@@ -33,9 +38,11 @@ export class Candles {
       this.days = [...new Set([...this.stored.keys(), answer.day.start])].sort((a, b) => a - b);
       this.dayEnd = answer.day.end;
     }
+    this.windows.clear();
+    this.fetched.clear();
     for (const w of answer.windows) {
       this.put(w);
-      this.fetched.set(w.start, BigInt(w.volume));
+      this.fetched.set(w.start, { volume: BigInt(w.volume), turnover: units(w.turnover ?? '0') });
     }
   }
 
@@ -86,13 +93,18 @@ export class Candles {
       ticks: 0,
     };
     let volume = whole ? 0n : BigInt(stored.volume);
+    const base = whole ? '0' : stored.turnover;
+    let turnover = base !== undefined && live.every((w) => w.turnover !== undefined) ? units(base) : null;
     for (const w of live) {
       if (units(w.high) > units(sum.high)) sum.high = w.high;
       if (units(w.low) < units(sum.low)) sum.low = w.low;
-      volume += BigInt(w.volume) - (whole ? 0n : (this.fetched.get(w.start) ?? 0n));
+      const had = whole ? undefined : this.fetched.get(w.start);
+      volume += BigInt(w.volume) - (had?.volume ?? 0n);
+      if (turnover !== null) turnover += units(w.turnover!) - (had?.turnover ?? 0n);
       sum.ticks += w.ticks;
     }
     sum.volume = volume.toString();
+    if (turnover !== null) sum.turnover = text(turnover);
     return sum;
   }
 

@@ -12,6 +12,12 @@ export function units(text: string): bigint {
   return negative ? -n : n;
 }
 
+/** Writes units as decimal text. */
+export function text(n: bigint): string {
+  const digits = (n < 0n ? -n : n).toString().padStart(places + 1, '0');
+  return (n < 0n ? '-' : '') + `${digits.slice(0, -places)}.${digits.slice(-places)}`.replace(/\.?0+$/, '');
+}
+
 /** The nearest float, for drawing only. */
 export function toNumber(text: string): number {
   return Number(text);
