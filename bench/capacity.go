@@ -5,34 +5,37 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/segmentio/kafka-go"
 
-	"ticktape/internal/chunk"
 	"ticktape/internal/replay"
-	"ticktape/internal/store"
 	"ticktape/internal/tick"
-	"ticktape/internal/window"
 )
 
 // capacity is the job that other engines are measured by: a backlog of ticks
-// becomes windows in Cassandra, and, with persist, history.
+// becomes windows in Cassandra, and, with history, every tick is stored.
 type capacity struct {
-	functions  []string
+	history    bool
 	encoding   tick.Encoding
 	partitions int
 	symbols    int
 	ticks      int64
 }
 
+func (c capacity) functions() []string {
+	if c.history {
+		return []string{"process", "persist"}
+	}
+	return []string{"process"}
+}
+
 func (c capacity) String() string {
 	what := "windows"
-	if slices.Contains(c.functions, "persist") {
+	if c.history {
 		what = "windows and history"
 	}
-	return fmt.Sprintf("%s, %s, %d partitions, %d symbols, %d ticks", what, c.encoding.ContentType(), c.partitions, c.symbols, c.ticks)
+	return fmt.Sprintf("%s, %s, %d partitions, %s symbols, %s ticks", what, encodingName(c.encoding), c.partitions, thousands(c.symbols), thousands(c.ticks))
 }
 
 // span is the event time of every backlog.
@@ -43,33 +46,41 @@ func (c capacity) market(now time.Time) replay.Market {
 	return replay.Market{Seed: 1, Symbols: c.symbols, Ticks: c.ticks, Start: now.Truncate(time.Minute), Span: span}
 }
 
+// limit bounds one run of the largest backlog that the figures here are of.
+func (c capacity) limit() time.Duration {
+	const slowest = 20_000 // ticks a second; less is a failure
+	return 5*time.Minute + time.Duration(c.ticks/slowest)*time.Second
+}
+
 // result is what one run came to.
 type result struct {
 	published time.Duration
+	bytes     float64 // of a tick on the wire, on average
 	// ticks done from the first commit seen to the last, and the time between.
 	ticks int64
 	took  time.Duration
 	// whole is the time from the start of the connector.
 	whole time.Duration
-	cpu   map[string]float64 // seconds per million ticks, from the start of the connector
-	peak  map[string]int64   // bytes
+	cpu   costs // seconds per million ticks, from the start of the connector
+	peak  peaks
 }
 
 func (r *result) rate() float64 { return float64(r.ticks) / r.took.Seconds() }
 
-// limit bounds one run.
-const limit = 10 * time.Minute
-
 func (c capacity) run(ctx context.Context, r *rig) (res result, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, c.limit())
 	defer cancel()
-	b, err := r.begin(ctx, c.partitions, c.functions...)
+	b, err := r.begin(ctx, c.partitions, c.functions()...)
 	if err != nil {
 		return res, err
 	}
 	defer b.end()
 	market := c.market(time.Now())
-	if res.published, err = b.publish(ctx, market, replay.Options{Encoding: c.encoding}); err != nil {
+	source, err := market.Open()
+	if err != nil {
+		return res, err
+	}
+	if res.published, res.bytes, err = b.publish(ctx, source, c.ticks, replay.Options{Encoding: c.encoding}, nil); err != nil {
 		return res, err
 	}
 
@@ -77,9 +88,9 @@ func (c capacity) run(ctx context.Context, r *rig) (res result, err error) {
 	if err != nil {
 		return res, err
 	}
-	before := usages(b.pids())
+	meter := b.meter()
 	begun := time.Now()
-	if err := b.start("kafka-connector"); err != nil {
+	if err := b.start("kafka-connector", nil); err != nil {
 		return res, err
 	}
 	if err := b.findProfiles(ctx, profiler, "kafka-connector"); err != nil {
@@ -90,13 +101,13 @@ func (c capacity) run(ctx context.Context, r *rig) (res result, err error) {
 	for done := int64(0); done < c.ticks; {
 		select {
 		case <-ctx.Done():
-			return res, fmt.Errorf("%s: %d of %d ticks were done when the time was up: %w", c, done, c.ticks, ctx.Err())
+			return res, fmt.Errorf("%d of %d ticks were done when the time was up: %w", done, c.ticks, ctx.Err())
 		case <-b.programs["kafka-connector"].Done():
 			return res, errors.New("the connector ended: " + b.programs["kafka-connector"].Ending())
 		case <-time.After(20 * time.Millisecond):
 		}
 		// A function that is behind holds the whole back.
-		if done, err = b.done(ctx, c.functions); err != nil {
+		if done, err = b.done(ctx, c.functions()); err != nil {
 			return res, err
 		}
 		if done > 0 && first.IsZero() {
@@ -107,34 +118,59 @@ func (c capacity) run(ctx context.Context, r *rig) (res result, err error) {
 	end := time.Now()
 	profiler.end(ctx)
 	res.ticks, res.took, res.whole = c.ticks-firstTicks, end.Sub(first), end.Sub(begun)
-	res.cpu, res.peak = map[string]float64{}, map[string]int64{}
-	for name, u := range usages(b.pids()) {
-		res.cpu[name] = (u.cpu - before[name].cpu) / float64(c.ticks) * 1e6
-		res.peak[name] = u.peak
+	if res.cpu, res.peak, err = meter.read(b, float64(c.ticks)/1e6); err != nil {
+		return res, err
 	}
-	if err := b.verify(ctx, market, slices.Contains(c.functions, "persist")); err != nil {
-		return res, fmt.Errorf("%s: the result is WRONG: %w", c, err)
+	if source, err = market.Open(); err != nil {
+		return res, err
+	}
+	if err := b.verify(ctx, source, c.history); err != nil {
+		return res, wrong{err}
 	}
 	return res, profiler.report(ctx, os.Stdout)
 }
 
-// publish fills the topic.
-func (b *bench) publish(ctx context.Context, market replay.Market, opt replay.Options) (time.Duration, error) {
-	source, err := market.Open()
-	if err != nil {
-		return 0, err
+// wrong is a result that is not exact.
+type wrong struct{ error }
+
+func (w wrong) Error() string { return "the result is WRONG: " + w.error.Error() }
+func (w wrong) Unwrap() error { return w.error }
+
+// publisher counts bytes on their way to Kafka, and tells of what Kafka has acknowledged.
+type publisher struct {
+	replay.Publisher
+	bytes, records int64
+	acked          func(n int)
+}
+
+func (p *publisher) Publish(ctx context.Context, msgs []kafka.Message) error {
+	if err := p.Publisher.Publish(ctx, msgs); err != nil {
+		return err
 	}
+	for i := range msgs {
+		p.bytes += int64(len(msgs[i].Value))
+	}
+	p.records += int64(len(msgs))
+	if p.acked != nil {
+		p.acked(len(msgs))
+	}
+	return nil
+}
+
+// publish brings n ticks into the topic. acked, if not nil, is called as Kafka acknowledges them.
+func (b *bench) publish(ctx context.Context, source replay.Source, n int64, opt replay.Options, acked func(n int)) (took time.Duration, bytes float64, err error) {
 	producer := b.client.Producer(b.bus.TicksTopic)
+	to := &publisher{Publisher: producer, acked: acked}
 	begun := time.Now()
-	n, err := replay.Publish(ctx, producer, source, opt)
-	took := time.Since(begun)
+	published, err := replay.Publish(ctx, to, source, opt)
+	took = time.Since(begun)
 	if err := errors.Join(err, producer.Close()); err != nil {
-		return took, err
+		return took, 0, fmt.Errorf("publish: %w", err)
 	}
-	if n != market.Ticks {
-		return took, fmt.Errorf("published %d of %d ticks", n, market.Ticks)
+	if published != n {
+		return took, 0, fmt.Errorf("published %d of %d ticks", published, n)
 	}
-	return took, nil
+	return took, float64(to.bytes) / float64(max(to.records, 1)), nil
 }
 
 // done is how many records the slowest of the functions has done.
@@ -154,117 +190,4 @@ func (b *bench) done(ctx context.Context, groups []string) (int64, error) {
 		}
 	}
 	return least, nil
-}
-
-type minute struct {
-	symbol string
-	start  int64
-}
-
-// verify makes the market again and holds every window, and every chunk, against it.
-func (b *bench) verify(ctx context.Context, market replay.Market, history bool) error {
-	source, err := market.Open()
-	if err != nil {
-		return err
-	}
-	truth := map[minute]*window.State{}
-	starts := map[int64]bool{}
-	var t tick.Tick
-	for n := range market.Ticks {
-		if err := source.Next(&t); err != nil {
-			return err
-		}
-		m := minute{t.Symbol, window.Start(t.EventTime)}
-		s := truth[m]
-		if s == nil {
-			s = &window.State{}
-			truth[m] = s
-			starts[m.start] = true
-		}
-		// n orders the trades of one millisecond as offsets do.
-		s.Add(window.Point{EventTime: t.EventTime, Offset: n, Price: int64(t.Price)}, t.Size)
-	}
-
-	info, err := b.client.TopicInfo(ctx, b.bus.TicksTopic)
-	if err != nil {
-		return err
-	}
-	incarnation, err := b.store.Incarnation(ctx, b.bus.TicksTopic, info.ID)
-	if err != nil {
-		return err
-	}
-	counted, stored := map[minute]*window.State{}, map[minute]*window.State{}
-	for start := range starts {
-		for p := range info.Partitions {
-			w := store.Window{Start: start, Log: store.Log(incarnation, p)}
-			_, states, err := b.store.ReadWindow(ctx, w, nil)
-			if err != nil {
-				return err
-			}
-			symbols := make([]string, len(states))
-			for i := range states {
-				symbols[i] = states[i].Symbol
-				counted[minute{states[i].Symbol, start}] = &states[i].State
-			}
-			if !history {
-				continue
-			}
-			if err := b.readHistory(ctx, w, symbols, stored); err != nil {
-				return err
-			}
-		}
-	}
-	if err := compare("live window", truth, counted); err != nil || !history {
-		return err
-	}
-	return compare("history", truth, stored)
-}
-
-func compare(what string, want, got map[minute]*window.State) error {
-	if len(want) != len(got) {
-		return fmt.Errorf("%s: %d symbols and minutes, want %d", what, len(got), len(want))
-	}
-	for m, w := range want {
-		if g := got[m]; g == nil || figures(g) != figures(w) {
-			return fmt.Errorf("%s of %s at %s is %+v, want %+v", what, m.symbol, time.UnixMilli(m.start).UTC(), g, w)
-		}
-	}
-	return nil
-}
-
-// figures are what a window says, without the places of its prices.
-func figures(s *window.State) [10]int64 {
-	return [10]int64{
-		s.Count, s.Volume, s.PriceSum.Hi, int64(s.PriceSum.Lo), s.Turnover.Hi, int64(s.Turnover.Lo),
-		s.Open.Price, s.High.Price, s.Low.Price, s.Close.Price,
-	}
-}
-
-// readsAtOnce bounds the reads of a verification.
-const readsAtOnce = 64
-
-// readHistory adds up every stored tick of the window; symbols are those that it must have.
-func (b *bench) readHistory(ctx context.Context, w store.Window, symbols []string, stored map[minute]*window.State) error {
-	states := make([]window.State, len(symbols))
-	var g errgroup.Group
-	g.SetLimit(readsAtOnce)
-	for i, symbol := range symbols {
-		g.Go(func() error {
-			rows, err := b.store.ReadChunks(ctx, w, symbol)
-			if err != nil {
-				return err
-			}
-			for _, record := range chunk.Ticks(rows) {
-				states[i].Add(record.Point(), record.Size)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for i, symbol := range symbols {
-		stored[minute{symbol, w.Start}] = &states[i]
-	}
-	return nil
 }

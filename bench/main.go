@@ -1,24 +1,30 @@
 // Bench measures Ticktape on this machine, with a Kafka and a Cassandra of its
 // own, and checks that every result is exact: a fast wrong answer fails.
 //
-//	go run ./bench all      the whole table, about a quarter of an hour
-//	go run ./bench quick    the main figures, under two minutes once all is built
+//	go run ./bench all        everything; it says how long it takes
+//	go run ./bench quick      the main figures, under two minutes once all is built
 //	go run ./bench capacity -ticks 5000000 -encoding json -symbols 10000 -history=false
 //	go run ./bench paced -rate 20000 -duration 60s
-//	go run ./bench profile -encoding json    profiles of every process while it works through a backlog
+//	go run ./bench ingest     ticks into Kafka: connectors/replay, and function fetch over yahootest
+//	go run ./bench query      the query functions under load from wrk, while ticks flow
+//	go run ./bench clients -clients 10000     WebSocket clients on one dashboard
+//	go run ./bench profile -encoding json     profiles of every process while it works through a backlog
+//
+// Progress goes to standard error, the tables, which are Markdown, to standard
+// output and to build/bench.md. A measurement that fails is told and the others
+// go on; the exit code is then 1. A target that is missed is told and is no failure.
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,139 +34,155 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second signal has its usual effect: we die at once, and all children with us.
+	context.AfterFunc(ctx, stop)
 	if err := command(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-var (
-	windowsOnly = []string{"process"}
-	withHistory = []string{"process", "persist"}
-)
+// step is one measurement.
+type step struct {
+	what string
+	// takes is about how long it takes on two cores.
+	takes time.Duration
+	do    func(ctx context.Context, r *rig, rs *results) (string, error)
+}
+
+const commands = "all, quick, capacity, paced, ingest, query, clients or profile"
 
 func command(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say what to measure: all, quick, capacity, paced or profile")
+		return errors.New("say what to measure: " + commands)
 	}
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	ticks := flags.Int64("ticks", 5_000_000, "ticks of a backlog")
+	flags := flag.NewFlagSet("bench "+args[0], flag.ContinueOnError)
+	ticks := flags.Int64("ticks", standardTicks, "ticks of a backlog")
 	symbols := flags.Int("symbols", 500, "symbols of the market")
 	partitions := flags.Int("partitions", 4, "partitions of the topic")
 	encoding := flags.String("encoding", "protobuf", "protobuf or json")
 	history := flags.Bool("history", true, "store every tick, too")
-	runs := flags.Int("runs", 3, "runs of a backlog, of which the median is told, after one that warms up")
+	runs := flags.Int("runs", 3, "runs of a backlog, of which the median is told")
+	warm := flags.Int("warm", 1, "runs before, for the servers' code to be compiled in")
 	rate := flags.Float64("rate", 20_000, "ticks a second of a paced stream")
-	duration := flags.Duration("duration", time.Minute, "how long a paced stream goes on")
-	if err := flags.Parse(args[1:]); err != nil {
+	duration := flags.Duration("duration", time.Minute, "how long a paced stream goes on, after 10 s that warm up")
+	clients := flags.Int("clients", 10_000, "WebSocket clients of the dashboard")
+	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	wire, err := tick.ParseEncoding(*encoding)
 	if err != nil {
 		return err
 	}
-	backlog := capacity{functions: withHistory, encoding: wire, partitions: *partitions, symbols: *symbols, ticks: *ticks}
-	if !*history {
-		backlog.functions = windowsOnly
+	if flags.NArg() > 0 || *ticks < 1 || *symbols < 1 || *partitions < 1 || *runs < 1 || *warm < 0 || !(*rate > 0) || *duration < time.Second || *clients < 1 {
+		return errors.New("numbers must be above 0, a duration 1s or more, and there are no arguments beside flags")
 	}
+	backlog := capacity{history: *history, encoding: wire, partitions: *partitions, symbols: *symbols, ticks: *ticks}
 	stream := paced{rate: *rate, duration: *duration, encoding: wire, partitions: *partitions, symbols: *symbols}
 
-	var backlogs []capacity
-	var streams []paced
+	var steps []step
+	profile := false
 	switch args[0] {
 	case "capacity":
-		backlogs = []capacity{backlog}
+		steps = capacitySteps(*runs, backlog)
 	case "paced":
-		streams = []paced{stream}
+		steps = []step{stream.step()}
+	case "ingest":
+		steps = ingestSteps(*ticks)
+	case "query":
+		steps = []step{querySteps(10 * time.Second)}
+	case "clients":
+		steps = clientSteps(*clients)
 	case "profile":
-		backlogs, *runs = []capacity{backlog}, 1
+		steps, profile = capacitySteps(1, backlog), true
 	case "quick":
-		backlog.ticks, *runs, stream.duration = 2_000_000, 1, 15*time.Second
-		backlogs, streams = []capacity{backlog}, []paced{stream}
+		steps = quickSteps()
+		backlog.ticks = quickTicks
 	case "all":
-		for _, change := range []func(c *capacity){
-			func(*capacity) {},
-			func(c *capacity) { c.functions = windowsOnly },
-			func(c *capacity) { c.encoding = tick.JSON },
-			func(c *capacity) { c.functions, c.encoding = windowsOnly, tick.JSON },
-			func(c *capacity) { c.partitions = 12 },
-			func(c *capacity) { c.symbols = 20 },
-			func(c *capacity) { c.symbols = 10_000 },
-			func(c *capacity) { c.ticks *= 4 },
-		} {
-			c := backlog
-			change(&c)
-			backlogs = append(backlogs, c)
-		}
-		for _, rate := range []float64{1, 10_000, 20_000, 50_000, 100_000, 200_000} {
-			s := stream
-			s.rate = rate
-			streams = append(streams, s)
-		}
+		steps = allSteps()
+		*warm = 2
 	default:
-		return fmt.Errorf("%q can't be measured: say all, quick, capacity, paced or profile", args[0])
+		return fmt.Errorf("%q can't be measured: say %s", args[0], commands)
 	}
+	for range *warm {
+		steps = append([]step{backlog.warmUp()}, steps...)
+	}
+	return measure(ctx, "go run ./bench "+strings.Join(args, " "), steps, *warm, profile)
+}
 
-	r, err := newRig(ctx, func(text string) { fmt.Fprintln(os.Stderr, "…", text) })
+// measure goes through the steps, of which the first so many warm up, and prints what came of them.
+func measure(ctx context.Context, name string, steps []step, warm int, profile bool) (err error) {
+	begun := time.Now()
+	say := func(text string) {
+		fmt.Fprintf(os.Stderr, "%s … %s\n", clock(time.Since(begun)), text)
+	}
+	takes := setUp
+	for _, s := range steps {
+		takes += s.takes
+	}
+	say(fmt.Sprintf("%d measurements, about %s; Ctrl-C ends it and prints what there is", len(steps), takes.Round(time.Minute/2)))
+	head := machine(ctx, name)
+	r, err := newRig(ctx, say)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	if len(backlogs) > 0 {
-		// The servers' code is compiled while it runs.
-		fmt.Fprintln(os.Stderr, "… warming up:", backlogs[0])
-		if _, err := backlogs[0].run(ctx, r); err != nil {
-			return err
-		}
-	}
-	if args[0] == "profile" {
+	if profile {
 		stop, err := r.profileFrom(filepath.Join("build", "profiles"))
 		if err != nil {
 			return err
 		}
 		defer stop()
 	}
-	for _, c := range backlogs {
-		if err := c.report(ctx, r, *runs); err != nil {
-			return err
+	rs := &results{}
+	for i, s := range steps {
+		say(fmt.Sprintf("%d of %d: %s", i+1, len(steps), s.what))
+		r.profiling = profile && i >= warm
+		came, err := s.do(ctx, r, rs)
+		if ctx.Err() != nil {
+			break
 		}
-	}
-	for _, p := range streams {
-		res, err := p.run(ctx, r)
 		if err != nil {
-			return err
+			rs.failures = append(rs.failures, told[string, error]{s.what, err})
+			say("FAILED: " + oneLine(err))
+			continue
 		}
-		fmt.Printf("%s\n  trade to window   %s\n  trade to browser  %s\n  most records behind %d, drained in %s\n",
-			p, &res.window, &res.browser, slices.Max(append(res.lag, 0)), res.drained.Round(time.Millisecond))
-		table(res.cpu, res.peak, "CPUs")
+		say(came)
+	}
+	if err := tell(r, head, rs, time.Since(begun)); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	if n := len(rs.failures); n > 0 {
+		return fmt.Errorf("%d of %d measurements failed", n, len(steps))
 	}
 	return nil
 }
 
-// report runs a backlog several times and tells the median and the spread.
-func (c capacity) report(ctx context.Context, r *rig, runs int) error {
-	var all []result
-	for range runs {
-		res, err := c.run(ctx, r)
-		if err != nil {
-			return err
-		}
-		all = append(all, res)
+// tell prints the tables, and keeps them in a file.
+func tell(r *rig, head string, rs *results, took time.Duration) error {
+	var text strings.Builder
+	rs.write(&text)
+	if text.Len() == 0 {
+		return nil
 	}
-	slices.SortFunc(all, func(a, b result) int { return cmp.Compare(a.rate(), b.rate()) })
-	m := all[len(all)/2]
-	fmt.Printf("%s, verified exact\n  %.0f ticks/s (%.0f to %.0f in %d runs), from the connector's start %.0f, published at %.0f\n",
-		c, m.rate(), all[0].rate(), all[len(all)-1].rate(), runs,
-		float64(c.ticks)/m.whole.Seconds(), float64(c.ticks)/m.published.Seconds())
-	table(m.cpu, m.peak, "CPU s per million")
+	path := filepath.Join(r.cfg.Cache, "bench.md")
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(io.MultiWriter(os.Stdout, f), "%s%s", head, text.String())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "%s … done; the tables are in %s, too\n", clock(took), path)
 	return nil
 }
 
-func table(cpu map[string]float64, peak map[string]int64, unit string) {
-	sum := 0.0
-	for _, name := range slices.Sorted(maps.Keys(cpu)) {
-		sum += cpu[name]
-		fmt.Printf("  %-18s %6.2f %s, peak %4d MiB\n", name, cpu[name], unit, peak[name]>>20)
-	}
-	fmt.Printf("  %-18s %6.2f %s\n", "together", sum, unit)
+func clock(d time.Duration) string {
+	return fmt.Sprintf("%2d:%02d", int(d.Minutes()), int(d.Seconds())%60)
 }

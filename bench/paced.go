@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
+	"net/http"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -20,7 +19,7 @@ import (
 )
 
 // paced is a stream of ticks that come at a rate: does the pipeline keep up, and
-// how long does a trade take to the window in Cassandra and to a browser?
+// how long does a trade take to Kafka, to its window in Cassandra and to a browser?
 type paced struct {
 	rate       float64 // ticks a second
 	duration   time.Duration
@@ -30,165 +29,241 @@ type paced struct {
 }
 
 func (p paced) String() string {
-	return fmt.Sprintf("%.0f ticks/s for %s, %s, %d partitions, %d symbols", p.rate, p.duration, p.encoding.ContentType(), p.partitions, p.symbols)
+	return fmt.Sprintf("%s ticks/s for %s, %s, %d partitions, %s symbols", thousands(p.rate), p.duration, encodingName(p.encoding), p.partitions, thousands(p.symbols))
 }
 
-// delays collects how long things took.
-type delays struct {
-	mu  sync.Mutex
-	all []time.Duration
-}
-
-// since adds what has passed since the event time, in milliseconds since the
-// Unix epoch, of a tick that this process published: one clock for both ends.
-func (d *delays) since(eventTime int64) {
-	d.mu.Lock()
-	d.all = append(d.all, time.Since(time.UnixMilli(eventTime)))
-	d.mu.Unlock()
-}
-
-func (d *delays) reset() {
-	d.mu.Lock()
-	d.all = d.all[:0]
-	d.mu.Unlock()
-}
-
-func (d *delays) String() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.all) == 0 {
-		return "none seen"
-	}
-	slices.Sort(d.all)
-	at := func(q float64) time.Duration { return d.all[int(q*float64(len(d.all)-1))].Round(time.Millisecond) }
-	return fmt.Sprintf("p50 %s, p95 %s, p99 %s, max %s of %d", at(0.5), at(0.95), at(0.99), at(1), len(d.all))
-}
-
-// pacedResult is what one paced run came to.
+// pacedResult is what one paced run came to. All delays are from the moment that
+// a tick was due.
 type pacedResult struct {
-	published int64
-	window    delays // trade → window in Cassandra, published
-	browser   delays // trade → client of the dashboard
-	lag       []int64
-	drained   time.Duration
-	cpu       map[string]float64 // seconds per second
-	peak      map[string]int64
+	published time.Duration
+	ticks     int64
+	kafka     *delays       // → acknowledged by Kafka
+	window    *delays       // → in Cassandra, and so published to topic windows
+	browser   *delays       // → at a client of the dashboard
+	lag       []int64       // each second: records that the slower function has not done
+	drained   time.Duration // from the last tick until all were done
+	cpu       costs         // CPUs
+	peak      peaks
 }
 
 // warmUp is not measured.
-const warmUp = 5 * time.Second
+const warmUp = 10 * time.Second
 
-func (p paced) run(ctx context.Context, r *rig) (res *pacedResult, err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.duration+limit)
-	defer cancel()
-	res = &pacedResult{}
-	b, err := r.begin(ctx, p.partitions, "process", "persist")
+// stream is a bench with the whole pipeline on it and ticks that flow through.
+type stream struct {
+	*bench
+	paced
+	ledger  *ledger
+	kafka   *delays
+	window  *observer
+	browser *observer
+	address string // of the dashboard
+
+	stop     context.CancelFunc
+	watchers errgroup.Group
+	conn     *websocket.Conn
+}
+
+// open starts the functions, those named besides process and persist too, the
+// dashboard and the connector, and somebody who watches.
+func (p paced) open(ctx context.Context, r *rig, functions ...string) (s *stream, err error) {
+	b, err := r.begin(ctx, p.partitions, append([]string{"process", "persist"}, functions...)...)
 	if err != nil {
 		return nil, err
 	}
-	defer b.end()
+	l := newLedger()
+	s = &stream{bench: b, paced: p, ledger: l, stop: func() {}}
+	defer func() {
+		if err != nil {
+			_ = s.close() // the first error is the one to tell
+		}
+	}()
 	port, err := servers.FreePort()
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	if err := b.start("dashboard", "DASHBOARD_ADDR="+addr); err != nil {
-		return nil, err
+	s.address = fmt.Sprintf("127.0.0.1:%d", port)
+	if err := b.start("dashboard", []string{"DASHBOARD_ADDR=" + s.address}); err != nil {
+		return s, err
 	}
-	if err := b.start("kafka-connector"); err != nil {
-		return nil, err
+	if err := b.start("kafka-connector", nil); err != nil {
+		return s, err
 	}
-	conn, err := dialDashboard(ctx, addr)
-	if err != nil {
-		return nil, err
+	if s.conn, err = dialDashboard(ctx, s.address); err != nil {
+		return s, err
 	}
-
+	// The ledger begins with the first tick, so that nothing of the start is measured.
+	l.base = time.Now().UnixMilli()
+	s.kafka, s.window, s.browser = newDelays(warmUp), l.observer(newDelays(warmUp)), l.observer(newDelays(warmUp))
 	watching, stop := context.WithCancel(ctx)
-	var watchers errgroup.Group
-	watchers.Go(func() error { return watchBrowser(watching, conn, &res.browser) })
-	watchers.Go(func() error {
+	s.stop = stop
+	s.watchers.Go(func() error { return watchBrowser(watching, s.conn, s.browser) })
+	s.watchers.Go(func() error {
 		return tail.Run(watching, tail.Config{
 			Client: b.client, Topic: b.bus.WindowsTopic, Report: func(tail.State) {},
 			Apply: func(updates []*windowpb.Update) {
 				for _, u := range updates {
-					res.window.since(u.Latest.EventTime)
+					s.window.window(u.Symbol, u.Start, u.TickCount)
 				}
 			},
 		})
 	})
-	defer func() {
-		stop()
-		conn.Close()
-		if werr := watchers.Wait(); err == nil && !errors.Is(werr, context.Canceled) {
-			err = werr
-		}
-	}()
+	return s, nil
+}
 
-	market := replay.Market{Seed: 1, Symbols: p.symbols, Ticks: int64(p.rate * (warmUp + p.duration).Seconds()), Start: time.Now()}
-	before := usages(b.pids())
+// close ends what open has begun. Its error is that of who watches.
+func (s *stream) close() error {
+	s.stop()
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	err := s.watchers.Wait()
+	s.end()
+	return err
+}
+
+func (s *stream) market(d time.Duration) replay.Market {
+	return replay.Market{Seed: 1, Symbols: s.symbols, Ticks: max(int64(s.rate*d.Seconds()), 1), Start: time.UnixMilli(s.ledger.base)}
+}
+
+// flow publishes for so long and returns when Kafka has acknowledged the last
+// tick. Each second it calls each.
+func (s *stream) flow(ctx context.Context, d time.Duration, each func() error) (took time.Duration, err error) {
+	market := s.market(d)
+	source, err := market.Open()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	published := make(chan error, 1)
 	go func() {
-		_, err := b.publish(ctx, market, replay.Options{Encoding: p.encoding, Rate: p.rate, Live: true})
+		var err error
+		took, _, err = s.publish(ctx, &pacedSource{Source: source, rate: s.rate, ledger: s.ledger}, market.Ticks,
+			replay.Options{Encoding: s.encoding, Rate: s.rate}, func(n int) { s.ledger.acked(n, s.kafka) })
 		published <- err
 	}()
-	begun := time.Now()
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
-	for warm := false; ; {
+	for {
 		select {
 		case err := <-published:
-			if err != nil {
-				return nil, err
-			}
-			return res, p.drain(ctx, b, res, market.Ticks, begun, before)
+			cancel()
+			return took, err
 		case <-second.C:
+			if err := each(); err != nil {
+				cancel()
+				<-published
+				return 0, err
+			}
 		}
-		if !warm && time.Since(begun) > warmUp {
-			warm = true
-			res.window.reset()
-			res.browser.reset()
-			res.lag = nil
-		}
-		behind, err := b.behind(ctx)
-		if err != nil {
-			return nil, err
-		}
-		res.lag = append(res.lag, behind)
 	}
 }
 
-// drain waits until all is done after the last tick was published.
-func (p paced) drain(ctx context.Context, b *bench, res *pacedResult, ticks int64, begun time.Time, before map[string]usage) error {
-	end := time.Now()
-	res.published = ticks
-	res.cpu, res.peak = map[string]float64{}, map[string]int64{}
-	for name, u := range usages(b.pids()) {
-		res.cpu[name] = (u.cpu - before[name].cpu) / end.Sub(begun).Seconds()
-		res.peak[name] = u.peak
-	}
+// settle waits until every tick is done and seen, and then holds the results
+// against the ticks themselves.
+func (s *stream) settle(ctx context.Context, d time.Duration) (drained time.Duration, err error) {
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	ticks := s.market(d).Ticks
 	for {
-		done, err := b.done(ctx, []string{"process", "persist"})
+		done, err := s.done(ctx, []string{"process", "persist"})
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if done == ticks {
-			res.drained = time.Since(end)
-			return nil
+		if done >= ticks && drained == 0 {
+			drained = time.Since(begun)
+		}
+		if drained > 0 && s.window.arrived() >= ticks && s.browser.arrived() >= ticks {
+			break
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %d of %d ticks were done when the time was up: %w", p, done, ticks, ctx.Err())
+			return 0, fmt.Errorf("of %d ticks %d were done, %d seen in the topic of windows and %d by the dashboard's client when the time was up: %w",
+				ticks, done, s.window.arrived(), s.browser.arrived(), ctx.Err())
 		}
 	}
-}
-
-// behind is how many records process has not done.
-func (b *bench) behind(ctx context.Context) (int64, error) {
-	done, err := b.done(ctx, []string{"process"})
+	source, err := s.market(d).Open()
 	if err != nil {
 		return 0, err
 	}
+	// The time for draining is no limit for this.
+	if err := s.verify(context.WithoutCancel(ctx), &again{Source: source, ledger: s.ledger, next: map[string]int{}}, true); err != nil {
+		return 0, wrong{err}
+	}
+	return drained, nil
+}
+
+func (p paced) run(ctx context.Context, r *rig) (res *pacedResult, err error) {
+	s, err := p.open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	res = &pacedResult{}
+	total := warmUp + p.duration
+	res.ticks = s.market(total).Ticks
+	begun := time.Now()
+	var m *meter
+	var since time.Time
+	res.published, err = s.flow(ctx, total, func() error {
+		if time.Since(begun) < warmUp {
+			return nil
+		}
+		if m == nil {
+			m, since = s.meter(), time.Now()
+		}
+		behind, err := s.behind(ctx)
+		res.lag = append(res.lag, behind)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if res.cpu, res.peak, err = m.read(s.bench, time.Since(since).Seconds()); err != nil {
+		return nil, err
+	}
+	if res.drained, err = s.settle(ctx, total); err != nil {
+		return nil, err
+	}
+	res.kafka, res.window, res.browser = s.kafka, s.window.delays, s.browser.delays
+	return res, nil
+}
+
+// bounded says whether the lag stayed within bounds: it did not grow, from the
+// first third of the time to the last, by more than what comes in half a second,
+// and the ticks could be published at their rate.
+func (res *pacedResult) bounded(rate float64) bool {
+	first, last := res.trend()
+	return last-first <= rate/2 && float64(res.ticks)/res.published.Seconds() >= 0.98*rate
+}
+
+// trend is the mean lag in the first and the last third of the time.
+func (res *pacedResult) trend() (first, last float64) {
+	third := max(len(res.lag)/3, 1)
+	mean := func(part []int64) float64 {
+		sum := 0.0
+		for _, n := range part {
+			sum += float64(n)
+		}
+		return sum / float64(max(len(part), 1))
+	}
+	return mean(res.lag[:min(third, len(res.lag))]), mean(res.lag[max(len(res.lag)-third, 0):])
+}
+
+// behind is how many records the slower function has not done.
+func (b *bench) behind(ctx context.Context) (int64, error) {
+	done, err := b.done(ctx, []string{"process", "persist"})
+	if err != nil {
+		return 0, err
+	}
+	total, err := b.records(ctx)
+	return max(total-done, 0), err
+}
+
+// records is how many records the topic of ticks has.
+func (b *bench) records(ctx context.Context) (int64, error) {
 	ends, err := b.client.OffsetsAfter(ctx, b.bus.TicksTopic, time.Now())
 	if err != nil {
 		return 0, err
@@ -197,16 +272,19 @@ func (b *bench) behind(ctx context.Context) (int64, error) {
 	for _, end := range ends {
 		sum += end
 	}
-	return max(sum-done, 0), nil
+	return sum, nil
 }
 
 // dialDashboard connects as a browser does, as soon as the dashboard listens.
 func dialDashboard(ctx context.Context, addr string) (*websocket.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	dialer := websocket.Dialer{EnableCompression: true, HandshakeTimeout: 10 * time.Second}
 	for {
-		conn, resp, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+addr+"/api/ws", nil)
+		conn, resp, err := dialer.DialContext(ctx, "ws://"+addr+"/api/ws", http.Header{})
 		if err == nil {
 			resp.Body.Close()
-			return conn, conn.WriteMessage(websocket.TextMessage, []byte(`{"op":"subscribe"}`))
+			return conn, nil
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
@@ -216,7 +294,33 @@ func dialDashboard(ctx context.Context, addr string) (*websocket.Conn, error) {
 	}
 }
 
-func watchBrowser(ctx context.Context, conn *websocket.Conn, d *delays) error {
+// message is what a client of the dashboard needs of its messages to know what has arrived.
+type message struct {
+	Type   string `json:"type"`
+	Quotes []struct {
+		Symbol  string `json:"symbol"`
+		Windows []struct {
+			Start int64 `json:"start"`
+			Ticks int64 `json:"ticks"`
+		} `json:"windows"`
+	} `json:"quotes"`
+}
+
+// take notes what a message says.
+func (o *observer) take(data []byte) error {
+	var m message
+	if err := json.Unmarshal(data, &m); err != nil {
+		return fmt.Errorf("a message of the dashboard: %w", err)
+	}
+	for _, q := range m.Quotes {
+		for _, w := range q.Windows {
+			o.window(q.Symbol, w.Start, w.Ticks)
+		}
+	}
+	return nil
+}
+
+func watchBrowser(ctx context.Context, conn *websocket.Conn, o *observer) error {
 	for {
 		_, data, err := conn.ReadMessage()
 		if ctx.Err() != nil {
@@ -225,20 +329,8 @@ func watchBrowser(ctx context.Context, conn *websocket.Conn, d *delays) error {
 		if err != nil {
 			return fmt.Errorf("the dashboard's client: %w", err)
 		}
-		var m struct {
-			Type   string `json:"type"`
-			Quotes []struct {
-				Time int64 `json:"time"`
-			} `json:"quotes"`
-		}
-		if err := json.Unmarshal(data, &m); err != nil {
-			return fmt.Errorf("the dashboard's client: %w", err)
-		}
-		if m.Type != "delta" {
-			continue
-		}
-		for _, q := range m.Quotes {
-			d.since(q.Time)
+		if err := o.take(data); err != nil {
+			return err
 		}
 	}
 }

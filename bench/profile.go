@@ -42,7 +42,7 @@ type profiler struct {
 	errs   []error
 }
 
-// profileFrom makes the measurements that begin from here on leave profiles in dir.
+// profileFrom makes measurements leave profiles in dir, while profiling is set.
 func (r *rig) profileFrom(dir string) (stop func(), err error) {
 	if err := os.Setenv("PPROF", "1"); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (r *rig) profileFrom(dir string) (stop func(), err error) {
 // made them do, and starts to record the Java servers. It is nil where nothing is
 // to be profiled; its methods do nothing then.
 func (b *bench) profiler(ctx context.Context, what string) (*profiler, error) {
-	if b.profiles == "" {
+	if !b.profiling {
 		return nil, nil
 	}
 	p := &profiler{dir: filepath.Join(b.profiles, what), urls: map[string]string{"gateway": b.ownProfiles}, slices: map[string][]string{}}

@@ -30,11 +30,13 @@ import (
 type rig struct {
 	cfg              run.Config
 	dir              string
+	say              func(string)
 	functions        map[string]stack.Function
 	kafka, cassandra *servers.Server
 	// profiles is the folder for profiles, empty where none are taken, and
 	// ownProfiles where this process, which is the gateway, serves its own.
 	profiles, ownProfiles string
+	profiling             bool
 }
 
 func newRig(ctx context.Context, say func(string)) (*rig, error) {
@@ -42,11 +44,8 @@ func newRig(ctx context.Context, say func(string)) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rig{cfg: cfg, dir: filepath.Join(cfg.Cache, "bench")}
+	r := &rig{cfg: cfg, dir: filepath.Join(cfg.Cache, "bench"), say: say}
 	if err := os.RemoveAll(r.dir); err != nil {
-		return nil, err
-	}
-	if err := run.BuildWithoutPage(ctx, cfg, say); err != nil {
 		return nil, err
 	}
 	services, err := stack.ParseYAMLFile(filepath.Join(cfg.Root, "stack.yml"), "", "", true)
@@ -54,22 +53,42 @@ func newRig(ctx context.Context, say func(string)) (*rig, error) {
 		return nil, fmt.Errorf("read stack.yml: %w", err)
 	}
 	r.functions = services.Functions
-
-	say("starting Kafka and Cassandra")
 	var g errgroup.Group
-	g.Go(func() (err error) {
-		r.kafka, err = startServer(ctx, servers.StartKafka, servers.Options{Dir: filepath.Join(r.dir, "kafka"), HeapMB: int(cfg.KafkaHeap), Cache: cfg.Cache})
-		return err
-	})
-	g.Go(func() (err error) {
-		r.cassandra, err = startServer(ctx, servers.StartCassandra, servers.Options{Dir: filepath.Join(r.dir, "cassandra"), HeapMB: int(cfg.CassandraHeap), Cache: cfg.Cache})
-		return err
-	})
+	g.Go(func() error { return run.BuildWithoutPage(ctx, cfg, say) })
+	g.Go(func() error { return r.serve(ctx) })
 	if err := g.Wait(); err != nil {
 		r.close()
 		return nil, err
 	}
 	return r, nil
+}
+
+// serve starts the servers that do not run: all at first, later those that died.
+func (r *rig) serve(ctx context.Context) error {
+	var g errgroup.Group
+	for _, s := range []struct {
+		name   string
+		server **servers.Server
+		start  func(context.Context, servers.Options) (*servers.Server, error)
+		heap   run.Heap
+	}{
+		{"kafka", &r.kafka, servers.StartKafka, r.cfg.KafkaHeap},
+		{"cassandra", &r.cassandra, servers.StartCassandra, r.cfg.CassandraHeap},
+	} {
+		if *s.server != nil {
+			select {
+			case <-(*s.server).Done():
+			default:
+				continue
+			}
+		}
+		r.say("starting " + s.name)
+		g.Go(func() (err error) {
+			*s.server, err = startServer(ctx, s.start, servers.Options{Dir: filepath.Join(r.dir, s.name), HeapMB: int(s.heap), Cache: r.cfg.Cache})
+			return err
+		})
+	}
+	return g.Wait()
 }
 
 func startServer(ctx context.Context, start func(context.Context, servers.Options) (*servers.Server, error), o servers.Options) (*servers.Server, error) {
@@ -102,17 +121,29 @@ type bench struct {
 	env      []string
 	provider *provider.Provider
 	gateway  *http.Server
+	url      string // of the gateway
 	programs map[string]*process.Process
 }
+
+// token is what triggered functions want to see.
+const token = "bench"
 
 var benches int
 
 // begin makes topics and a keyspace and starts the functions. Nothing flows
 // before the Kafka connector is started.
-func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (b *bench, err error) {
+func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (*bench, error) {
+	return r.beginWith(ctx, partitions, nil, functions...)
+}
+
+// beginWith is begin with settings of the functions that go over stack.yml's.
+func (r *rig) beginWith(ctx context.Context, partitions int, settings map[string]string, functions ...string) (b *bench, err error) {
 	benches++
 	name := fmt.Sprintf("bench%d", benches)
 	b = &bench{rig: r, programs: map[string]*process.Process{}}
+	if err := r.serve(ctx); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			b.end()
@@ -124,6 +155,9 @@ func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (b
 	}
 	b.client = bus.New(b.bus)
 	if err := b.client.EnsureTopics(ctx, bus.StandardTopics(b.bus)...); err != nil {
+		return b, err
+	}
+	if err := run.SyncTopics(ctx, b.bus, b.bus.TicksTopic, b.bus.DeadTopic); err != nil {
 		return b, err
 	}
 	cfg, err := store.ConfigFromEnv()
@@ -143,14 +177,15 @@ func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (b
 	if err != nil {
 		return b, err
 	}
+	b.url = "http://" + listener.Addr().String()
 	dir := filepath.Join(r.dir, name)
 	b.env = []string{
 		"KAFKA_BROKERS=" + r.kafka.Addr(), "CASSANDRA_HOSTS=" + r.cassandra.Addr(), "CASSANDRA_KEYSPACE=" + name,
 		"TICKS_TOPIC=" + b.bus.TicksTopic, "WINDOWS_TOPIC=" + b.bus.WindowsTopic, "DEAD_TOPIC=" + b.bus.DeadTopic,
-		"TICK_PARTITIONS=" + strconv.Itoa(partitions), "GATEWAY_URL=http://" + listener.Addr().String(),
-		"SECRETS_DIR=" + filepath.Join(dir, "secrets"),
+		"TICK_PARTITIONS=" + strconv.Itoa(partitions), "GATEWAY_URL=" + b.url,
+		"SECRETS_DIR=" + filepath.Join(dir, "secrets"), "METRICS_ADDR=127.0.0.1:0",
 	}
-	if r.profiles != "" {
+	if r.profiling {
 		b.env = append(b.env, "PPROF=1", "PPROF_ADDR=127.0.0.1:0")
 	}
 	b.provider, err = provider.New(provider.Config{
@@ -168,7 +203,7 @@ func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (b
 			fmt.Fprintln(os.Stderr, "bench: gateway:", err)
 		}
 	}()
-	if err := b.provider.SetSecret("trigger-token", []byte("bench")); err != nil {
+	if err := b.provider.SetSecret("trigger-token", []byte(token)); err != nil {
 		return b, err
 	}
 	for _, name := range functions {
@@ -181,8 +216,11 @@ func (r *rig) begin(ctx context.Context, partitions int, functions ...string) (b
 			annotations["topic"] = b.bus.TicksTopic
 			annotations["kafka.dead-letter-topic"] = b.bus.DeadTopic
 		}
+		environment := map[string]string{}
+		maps.Copy(environment, f.Environment)
+		maps.Copy(environment, settings)
 		if err := b.provider.Deploy(ctx, types.FunctionDeployment{
-			Service: name, Image: name, EnvVars: f.Environment, Secrets: f.Secrets, Annotations: &annotations,
+			Service: name, Image: name, EnvVars: environment, Secrets: f.Secrets, Annotations: &annotations,
 		}); err != nil {
 			return b, err
 		}
@@ -196,13 +234,13 @@ func (b *bench) logOf(program string) string {
 }
 
 // start runs a program of the checkout.
-func (b *bench) start(name string, env ...string) error {
+func (b *bench) start(name string, env []string, args ...string) error {
 	log, err := process.OpenLog(b.logOf(name))
 	if err != nil {
 		return err
 	}
 	p, err := process.Start(process.Spec{
-		Name: name, Path: filepath.Join(b.cfg.Bin, name), Dir: b.cfg.Root, Log: log, StopTimeout: time.Minute,
+		Name: name, Path: filepath.Join(b.cfg.Bin, name), Args: args, Dir: b.cfg.Root, Log: log, StopTimeout: time.Minute,
 		Env: append(process.Environ(b.env...), env...),
 	})
 	if err != nil {

@@ -3,19 +3,15 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 )
 
 // clockTicks is the unit of /proc's CPU times: USER_HZ is 100 on every Linux
 // that Go runs on.
 const clockTicks = 100
-
-// usage is what a process has used since it started.
-type usage struct {
-	cpu  float64 // seconds, user and system
-	peak int64   // bytes of memory, the most at any time
-}
 
 // cpuOf reads the seconds from a stat file of /proc, a process's or a thread's.
 func cpuOf(path string) (float64, error) {
@@ -34,35 +30,74 @@ func cpuOf(path string) (float64, error) {
 	return float64(user+system) / clockTicks, err
 }
 
-func usageOf(pid int) (usage, error) {
-	cpu, err := cpuOf(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return usage{}, err
-	}
-	u := usage{cpu: cpu}
+// memoryOf reads a line of /proc's status file, such as VmHWM, the most memory
+// that the process has had, or VmRSS, what it has. In bytes.
+func memoryOf(pid int, line string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return usage{}, err
+		return 0, err
 	}
-	for line := range bytes.Lines(status) {
-		if rest, ok := bytes.CutPrefix(line, []byte("VmHWM:")); ok {
+	for l := range bytes.Lines(status) {
+		if rest, ok := bytes.CutPrefix(l, []byte(line+":")); ok {
 			kib, err := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
-			if err != nil {
-				return usage{}, err
-			}
-			u.peak = kib << 10
+			return kib << 10, err
 		}
 	}
-	return u, nil
+	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, line)
 }
 
-// usages reads all of the processes; those that are gone are left out.
-func usages(pids map[string]int) map[string]usage {
-	all := map[string]usage{}
-	for name, pid := range pids {
-		if u, err := usageOf(pid); err == nil {
-			all[name] = u
+// costs are CPU seconds of each process, in whatever unit they are divided by.
+type costs map[string]float64
+
+func (c costs) together() float64 {
+	sum := 0.0
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		sum += c[name]
+	}
+	return sum
+}
+
+// peaks are the most bytes of memory that each process had.
+type peaks map[string]int64
+
+// meter measures what processes use from its making on.
+type meter struct {
+	pids   map[string]int
+	before costs
+}
+
+// meter starts to measure the bench's processes.
+func (b *bench) meter() *meter {
+	m := &meter{pids: b.pids(), before: costs{}}
+	for name, pid := range m.pids {
+		// The peak begins anew; where the kernel does not let us, it stays that of the process's life.
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+		if cpu, err := cpuOf(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+			m.before[name] = cpu
 		}
 	}
-	return all
+	return m
+}
+
+// read tells what has been used since, CPU seconds divided by per. A process
+// that is not the one it was, which has crashed then, is an error.
+func (m *meter) read(b *bench, per float64) (costs, peaks, error) {
+	cpu, peak := costs{}, peaks{}
+	now := b.pids()
+	for name, pid := range m.pids {
+		if now[name] != pid {
+			return nil, nil, fmt.Errorf("%s was started again in the middle of it: its log is in %s", name, b.dir)
+		}
+	}
+	for name, pid := range now {
+		used, err := cpuOf(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil {
+			peak[name], err = memoryOf(pid, "VmHWM")
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("what %s has used can't be told: %w", name, err)
+		}
+		cpu[name] = (used - m.before[name]) / per
+	}
+	return cpu, peak, nil
 }

@@ -65,14 +65,14 @@ func (r *runtime) ensureTopics(ctx context.Context) error {
 	if err := client.EnsureTopics(ctx, bus.StandardTopics(cfg)...); err != nil || !r.cfg.ownKafka() {
 		return err
 	}
-	return syncTopics(ctx, cfg, cfg.TicksTopic, cfg.DeadTopic)
+	return SyncTopics(ctx, cfg, cfg.TicksTopic, cfg.DeadTopic)
 }
 
-// syncTopics has Kafka write these topics to the disk before it acknowledges. A
+// SyncTopics has Kafka write these topics to the disk before it acknowledges. A
 // cluster keeps a record through a power cut on its other machines; here the
 // last records would be lost, their offsets given to others, and those taken for
 // what has been counted already.
-func syncTopics(ctx context.Context, cfg bus.Config, topics ...string) error {
+func SyncTopics(ctx context.Context, cfg bus.Config, topics ...string) error {
 	client := &kafka.Client{Addr: kafka.TCP(cfg.Brokers...), Timeout: 10 * time.Second}
 	req := &kafka.IncrementalAlterConfigsRequest{}
 	for _, topic := range topics {
