@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"ticktape/dashboard/ask"
 	"ticktape/dashboard/feedtest"
 	"ticktape/dashboard/hub"
+	"ticktape/dashboard/pulse"
 	"ticktape/dashboard/push"
 	"ticktape/internal/service"
 	"ticktape/internal/window"
@@ -36,10 +38,15 @@ func start(t *testing.T, gateway http.Handler) *bench {
 	t.Cleanup(g.Close)
 	ctx, cancel := context.WithCancel(context.Background())
 	streams := push.New(ctx, b.hub, nil)
+	functions, err := ask.New(g.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var health service.Health
 	health.Flag("windows").NotReady("reading what is in the topic")
 	b.http = httptest.NewServer(Handler(Config{
-		Hub: b.hub, Push: streams, Health: &health, History: NewHistory(g.URL),
+		Hub: b.hub, Push: streams, Health: &health, History: ask.NewHistory(functions),
+		List: ask.NewList(functions, b.hub.SetList), Letters: pulse.NewLetters(),
 		Page: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the page") }),
 	}))
 	t.Cleanup(func() {
@@ -109,7 +116,7 @@ func TestCandlesJoinHistoryAndLiveWindowsExactly(t *testing.T) {
 	b := start(t, nil)
 	b.hub.Apply(b.market.Past(10*time.Minute, 5))
 	var a struct {
-		Candles []candle
+		Candles []ask.Candle
 		Windows []struct {
 			Start                          int64
 			Open, High, Low, Close, Volume string
@@ -148,7 +155,7 @@ func TestCandlesAreShownAsFarAsTheyGoWhenHistoryIsAway(t *testing.T) {
 		"answers nothing": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"answers HTML":    func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
 		"answers too much": func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, strings.Repeat(" ", maxAnswer+1))
+			_, _ = io.WriteString(w, strings.Repeat(" ", 5<<20))
 		},
 		"has a problem": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -186,12 +193,12 @@ func TestAQuietTimeIsBridged(t *testing.T) {
 			at := time.UnixMilli(to - m*60_000).UTC()
 			list = append(list, map[string]any{"start": at, "open": 1, "high": 1, "low": 1, "close": 1.5, "volume": 1, "tick_count": 1})
 		}
-		writeJSON(w, http.StatusOK, map[string]any{"candles": list})
+		writeJSON(w, r, http.StatusOK, map[string]any{"candles": list})
 	}))
 	b.hub.Apply(b.market.Past(time.Minute, 2))
 	var a candlesAnswer
 	b.get(t, "/api/candles?symbol=AAPL&interval=1m", &a)
-	if len(a.Candles) != mostCandles || a.Candles[mostCandles-1].Close != "1.5" || !slices.Equal(spans, []int64{500, 8000}) {
+	if len(a.Candles) != ask.MostCandles || a.Candles[ask.MostCandles-1].Close != "1.5" || !slices.Equal(spans, []int64{500, 8000}) {
 		t.Errorf("%d candles after questions of %v minutes", len(a.Candles), spans)
 	}
 	spans = nil

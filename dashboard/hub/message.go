@@ -2,7 +2,6 @@ package hub
 
 import (
 	"encoding/json"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -277,33 +276,4 @@ func (h *Hub) encodePulse(now time.Time) *Message {
 		b = []byte(`{"type":"pulse"}`)
 	}
 	return &Message{Data: b, Epoch: h.epoch}
-}
-
-// Snapshot writes the state of the symbols, all where none are named, as the
-// snapshot message.
-func (h *Hub) Snapshot(symbols []string) []byte {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.encode(&group{symbols: symbols}, 0).Data
-}
-
-// View is what is held of one symbol. Windows is a copy.
-type View struct {
-	Windows  []board.Window
-	Exchange string
-	// Seq is the revision that it belongs to.
-	Seq uint64
-	// Known is false where nothing has come of the symbol.
-	Known bool
-}
-
-// View returns what is held of a symbol.
-func (h *Hub) View(symbol string) View {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s := h.board.Symbol(symbol)
-	if s == nil {
-		return View{Seq: h.rev}
-	}
-	return View{Windows: slices.Clone(s.Windows()), Exchange: s.Latest.Exchange, Seq: h.rev, Known: true}
 }

@@ -99,7 +99,7 @@ func (s *Server) pump(ctx context.Context, t transport, f *hub.Feed) error {
 // ?symbols=AAPL,MSFT&epoch=…&since=…, all optional. Where it returns nil it has
 // answered already.
 func (s *Server) begin(w http.ResponseWriter, r *http.Request) *hub.Feed {
-	if !s.allowed(r) {
+	if !s.Allowed(r) {
 		http.Error(w, "This origin may not connect. Add it to DASHBOARD_ORIGINS to allow it.", http.StatusForbidden)
 		return nil
 	}
@@ -113,7 +113,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) *hub.Feed {
 	}
 	f, err := s.hub.Subscribe(req)
 	switch {
-	case errors.Is(err, hub.ErrClients):
+	case errors.Is(err, hub.ErrClients), errors.Is(err, hub.ErrBusy):
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return nil
@@ -125,7 +125,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) *hub.Feed {
 }
 
 func parseQuery(q url.Values) (hub.Request, error) {
-	r := hub.Request{Op: "subscribe", Epoch: q.Get("epoch")}
+	r := hub.Request{Op: "subscribe", Epoch: q.Get("epoch"), Pipeline: q.Get("pipeline") == "1"}
 	if list := q.Get("symbols"); list != "" {
 		r.Symbols = strings.Split(list, ",")
 	}
@@ -151,9 +151,9 @@ func parseEventID(id string) (epoch string, since uint64) {
 	return epoch, since
 }
 
-// allowed keeps other sites' pages from reading the stream with a visitor's
-// network access. What is no browser sends no Origin.
-func (s *Server) allowed(r *http.Request) bool {
+// Allowed keeps other sites' pages from reading the stream, and from changing
+// anything, with a visitor's network access. What is no browser sends no Origin.
+func (s *Server) Allowed(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" || slices.Contains(s.origins, "*") || slices.Contains(s.origins, origin) {
 		return true

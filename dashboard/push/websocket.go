@@ -38,7 +38,7 @@ func (s *Server) WebSocket(w http.ResponseWriter, r *http.Request) {
 		WriteBufferSize:   8 << 10,
 		WriteBufferPool:   &writeBuffers,
 		EnableCompression: true,
-		CheckOrigin:       s.allowed,
+		CheckOrigin:       s.Allowed,
 	}
 	if !websocket.IsWebSocketUpgrade(r) {
 		w.Header().Set("Upgrade", "websocket")

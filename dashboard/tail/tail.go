@@ -39,6 +39,9 @@ type Config struct {
 	Watch time.Duration
 	// Apply takes what has been read. It is called by several goroutines.
 	Apply func([]*windowpb.Update)
+	// Logged, where it is not nil, takes the same, with the times at which Kafka
+	// wrote the records (ms).
+	Logged func(updates []*windowpb.Update, at []int64)
 	// Report is told whenever the state may have changed, by several goroutines,
 	// one at a time.
 	Report func(State)
@@ -280,6 +283,7 @@ func (t *tail) fetch(ctx context.Context, p int) error {
 	}
 	next := offset
 	var updates []*windowpb.Update
+	var times []int64
 	for {
 		rec, err := resp.Records.ReadRecord()
 		if errors.Is(err, io.EOF) {
@@ -297,6 +301,7 @@ func (t *tail) fetch(ctx context.Context, p int) error {
 			next = rec.Offset + 1
 			if u := decode(rec); u != nil {
 				updates = append(updates, u)
+				times = append(times, rec.Time.UnixMilli())
 			}
 		}
 		closeRecord(rec)
@@ -307,6 +312,9 @@ func (t *tail) fetch(ctx context.Context, p int) error {
 		next++
 	}
 	t.cfg.Apply(updates)
+	if t.cfg.Logged != nil {
+		t.cfg.Logged(updates, times)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	part := t.partitions[p]

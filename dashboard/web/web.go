@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -34,10 +35,10 @@ or <code>make build</code> in the folder above it, and build the binary again.</
 `
 
 type file struct {
-	plain, zipped []byte
-	contentType   string
-	tag           string
-	immutable     bool
+	plain, zipped, brotli []byte
+	contentType           string
+	tag                   string
+	immutable             bool
 }
 
 // Handler serves the page.
@@ -62,7 +63,18 @@ func handler(site fs.FS) (http.Handler, error) {
 		if err != nil {
 			return err
 		}
-		files["/"+name], err = newFile(name, b)
+		if path.Ext(name) == ".br" {
+			return nil // served in place of the file that it is of
+		}
+		f, err := newFile(name, b)
+		if err != nil {
+			return err
+		}
+		// The build compresses with more patience than a start has.
+		if f.brotli, err = fs.ReadFile(site, name+".br"); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		files["/"+name] = f
 		return err
 	})
 	if err != nil {
@@ -132,12 +144,16 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
 	body, tag := f.plain, `"`+f.tag+`"`
-	if f.zipped != nil {
+	if f.zipped != nil || f.brotli != nil {
 		h.Set("Vary", "Accept-Encoding")
-		if acceptsGzip(r) {
-			h.Set("Content-Encoding", "gzip")
-			body, tag = f.zipped, `"`+f.tag+`-gzip"`
-		}
+	}
+	switch {
+	case f.brotli != nil && Accepts(r, "br"):
+		h.Set("Content-Encoding", "br")
+		body, tag = f.brotli, `"`+f.tag+`-br"`
+	case f.zipped != nil && Accepts(r, "gzip"):
+		h.Set("Content-Encoding", "gzip")
+		body, tag = f.zipped, `"`+f.tag+`-gzip"`
 	}
 	h.Set("ETag", tag)
 	if strings.Contains(r.Header.Get("If-None-Match"), tag) {
@@ -151,11 +167,13 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body) // a reader that has gone is no concern of ours
 }
 
-func acceptsGzip(r *http.Request) bool {
+// Accepts reports whether the client has named the coding among those it takes.
+func Accepts(r *http.Request, coding string) bool {
 	for _, part := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
 		name, params, _ := strings.Cut(part, ";")
-		if strings.TrimSpace(name) == "gzip" {
-			return strings.ReplaceAll(params, " ", "") != "q=0"
+		if strings.TrimSpace(name) == coding {
+			q, err := strconv.ParseFloat(strings.TrimPrefix(strings.ReplaceAll(params, " ", ""), "q="), 64)
+			return err != nil || q > 0
 		}
 	}
 	return false

@@ -1,15 +1,8 @@
-// Package quotes asks the query function "quotes" for the latest trade of every
-// symbol, also of those that have not traded for so long that no live window tells
-// of them: on a Sunday that is every share.
-package quotes
+package ask
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -25,15 +18,15 @@ const (
 	idle = 30 * time.Second
 	// mostPages bounds an answer: 10,000 symbols are all that a dashboard shows.
 	mostPages = 20
-	maxPage   = 4 << 20
 )
 
-// Follow asks through the OpenFaaS gateway until ctx is done, and hands each
-// answer to seed.
-func Follow(ctx context.Context, gateway string, seed func([]board.Quote)) error {
+// FollowQuotes asks for the latest trade of every symbol, also of those that have
+// not traded for so long that no live window tells of them: on a Sunday that is
+// every share. It does so until ctx is done, and hands each answer to seed.
+func (c *Client) FollowQuotes(ctx context.Context, seed func([]board.Quote)) error {
 	told := false
 	for {
-		list, err := ask(ctx, gateway)
+		list, err := c.quotes(ctx)
 		wait := idle
 		switch {
 		case ctx.Err() != nil:
@@ -56,8 +49,6 @@ func Follow(ctx context.Context, gateway string, seed func([]board.Quote)) error
 	}
 }
 
-var client = &http.Client{Timeout: 10 * time.Second}
-
 // answer is what is used of the function's answer.
 type answer struct {
 	Quotes []struct {
@@ -74,12 +65,12 @@ type answer struct {
 	Next string `json:"next"`
 }
 
-func ask(ctx context.Context, gateway string) ([]board.Quote, error) {
+func (c *Client) quotes(ctx context.Context) ([]board.Quote, error) {
 	var list []board.Quote
 	query := url.Values{"limit": {"1000"}}
 	for range mostPages {
-		a, err := page(ctx, gateway+"/function/quotes?"+query.Encode())
-		if err != nil {
+		var a answer
+		if err := c.get(ctx, "quotes", query, &a); err != nil {
 			return nil, err
 		}
 		for _, q := range a.Quotes {
@@ -95,27 +86,4 @@ func ask(ctx context.Context, gateway string) ([]board.Quote, error) {
 		query.Set("cursor", a.Next)
 	}
 	return list, nil
-}
-
-func page(ctx context.Context, address string) (a answer, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return a, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return a, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
-	if err != nil {
-		return a, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return a, fmt.Errorf("the function quotes answers %s: %.200s", resp.Status, body)
-	}
-	if err := json.Unmarshal(body, &a); err != nil {
-		return a, fmt.Errorf("the answer of the function quotes: %w", err)
-	}
-	return a, nil
 }

@@ -1,4 +1,4 @@
-package quotes
+package ask
 
 import (
 	"context"
@@ -48,7 +48,11 @@ func gateway(t *testing.T) string {
 func TestQuotesOfAllPagesAreHandedOnOnceTheFunctionAnswers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var got []board.Quote
-	if err := Follow(ctx, gateway(t), func(list []board.Quote) {
+	c, err := New(gateway(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.FollowQuotes(ctx, func(list []board.Quote) {
 		got = list
 		cancel()
 	}); err != nil {
