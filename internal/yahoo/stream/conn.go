@@ -25,7 +25,6 @@ type conn struct {
 	id   int
 	wake chan struct{} // holds one: the symbols have changed
 	kill chan struct{} // holds one: the connection is to be made anew
-	done chan struct{} // closed when run has returned
 
 	// Guarded by Pool.mu.
 	symbols map[string]*entry
@@ -45,7 +44,6 @@ const sayAgain = time.Minute
 
 // run keeps the connection until ctx is done or it has no symbols.
 func (c *conn) run(ctx context.Context) {
-	defer close(c.done)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = c.pool.cfg.MinBackoff, c.pool.cfg.MaxBackoff
 	pause.Reset()

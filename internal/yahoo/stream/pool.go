@@ -171,7 +171,7 @@ func (p *Pool) open() *conn {
 	p.made++
 	c := &conn{
 		pool: p, id: p.made, symbols: map[string]*entry{},
-		wake: make(chan struct{}, 1), kill: make(chan struct{}, 1), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), kill: make(chan struct{}, 1),
 	}
 	p.conns = append(p.conns, c)
 	if p.start != nil {
