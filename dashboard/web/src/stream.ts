@@ -34,7 +34,8 @@ export class Stream {
   private timer = 0;
   private current: StreamState = { kind: 'connecting' };
   private send: ((text: string) => void) | null = null;
-  private pipeline = false;
+  private pipeline = false; // whether it is wanted
+  private asked = false; // whether this connection was asked for it
   private asking: AbortController | null = null;
 
   constructor(private readonly on: Handlers) {
@@ -68,8 +69,14 @@ export class Stream {
   followPipeline(wanted: boolean): void {
     if (this.pipeline === wanted) return;
     this.pipeline = wanted;
-    if (this.current.kind !== 'open') return; // the next connection says so
-    if (this.send) this.send(JSON.stringify({ op: 'subscribe', pipeline: wanted }));
+    if (this.current.kind === 'open') this.askPipeline();
+  }
+
+  /** Tells an open connection what it was not asked with. */
+  private askPipeline(): void {
+    if (this.asked === this.pipeline) return;
+    this.asked = this.pipeline;
+    if (this.send) this.send(JSON.stringify({ op: 'subscribe', pipeline: this.pipeline }));
     else this.connect();
   }
 
@@ -80,6 +87,7 @@ export class Stream {
       q.set('epoch', at.epoch);
       q.set('since', String(at.seq));
     }
+    this.asked = this.pipeline;
     if (this.pipeline) q.set('pipeline', '1');
     return q.size > 0 ? `?${q}` : '';
   }
@@ -123,7 +131,10 @@ export class Stream {
   private got(text: string, transport: 'WebSocket' | 'server-sent events'): void {
     this.heard = Date.now();
     this.attempt = 0;
-    if (this.current.kind !== 'open') this.set({ kind: 'open', transport });
+    if (this.current.kind !== 'open') {
+      this.set({ kind: 'open', transport });
+      this.askPipeline();
+    }
     this.on.message(JSON.parse(text) as Message);
   }
 

@@ -66,7 +66,7 @@ export class BreadthPanel {
       setText(this.parts[kind].text, now[kind].toLocaleString('en'));
       this.parts[kind].bar.style.flexGrow = String(now[kind]);
     }
-    const all = Math.max(...past.map((b) => b.up + b.down + b.even), 1);
+    const all = Math.max(...past.map((b) => Math.max(b.up, b.down)), 1);
     const first = 60 - past.length;
     const columns = (of: (b: BreadthAt) => number, sign: 1 | -1) =>
       past.map((b, i) => (of(b) === 0 ? '' : `M${first + i + 0.1} ${high}v${((-sign * of(b) * (high - 2)) / all).toFixed(2)}h.8V${high}z`)).join('');
@@ -84,7 +84,7 @@ export class BreadthPanel {
     this.spread.forEach(({ bar, count, label }, i) => {
       const n = spread[i] ?? 0;
       const step = i - steps;
-      bar.style.height = `${(n / top) * 100}%`;
+      bar.style.height = `${Math.round((n / top) * 62)}px`;
       setText(count, n === 0 ? '' : String(n));
       setText(label, step === 0 ? '0' : Math.abs(step) === steps ? `${step < 0 ? '<−' : '>'}${trim((most * (steps - 1)) / steps)}` : `${step < 0 ? '−' : ''}${trim((most * Math.abs(step)) / steps)}`);
     });

@@ -45,7 +45,7 @@ const readable = 4.5; // WCAG AA
 
 /** The shade of a step from −steps to steps. The first of the inks that can be read is taken, else black or white, of which one always can. */
 export function shade(step: number, neutral: Rgb, up: Rgb, down: Rgb, inks: readonly Rgb[]): Shade {
-  const strength = step === 0 ? 0 : 0.14 + (0.86 * Math.abs(step)) / steps;
+  const strength = step === 0 ? 0 : 0.12 + (0.76 * Math.abs(step)) / steps;
   const ground = mix(neutral, step < 0 ? down : up, strength);
   const ink = inks.find((c) => contrast(c, ground) >= readable) ?? (contrast(black, ground) > contrast(white, ground) ? black : white);
   return { ground, ink };

@@ -83,7 +83,7 @@ class MarketView {
     new ResizeObserver(() => {
       if (this.shown && this.treemap.outgrown(this.map.clientWidth, this.map.clientHeight)) this.lay();
     }).observe(this.map);
-    app.settings.look.follow(() => this.treemap.dress(token));
+    app.settings.look.follow(() => this.treemap.dress(root, token));
     app.onFrame((changed) => {
       if (this.shown) this.update(changed);
     });

@@ -58,13 +58,13 @@ export class Treemap {
     host.addEventListener('focusout', () => this.hover(null, null));
   }
 
-  /** Takes the colours of the theme. */
-  dress(token: (name: string) => string): void {
+  /** Takes the colours of the theme, for all within root. */
+  dress(root: HTMLElement, token: (name: string) => string): void {
     const [neutral, up, down, ink, ground] = ['--raised-2', '--up', '--down', '--ink', '--ground'].map((name) => parse(token(name))) as [never, never, never, never, never];
     for (let step = -steps; step <= steps; step++) {
       const s = shade(step, neutral, up, down, [ink, ground]);
-      this.host.style.setProperty(`--heat${step}`, css(s.ground));
-      this.host.style.setProperty(`--heat-ink${step}`, css(s.ink));
+      root.style.setProperty(`--heat${step}`, css(s.ground));
+      root.style.setProperty(`--heat-ink${step}`, css(s.ink));
     }
   }
 

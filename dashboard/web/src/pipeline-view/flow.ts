@@ -134,21 +134,21 @@ export class Flow {
       setText(this.cards.get('others')!.title, others.length === 1 ? others[0].name : `${others.length} of your own`);
       this.set('others', { ...functionFigures(others.length === 1 ? others[0] : { name: '', topic: '', ...lagSum(others) }), ...stateOf(part(others[0].name)) });
     }
-    this.set('windows', { figure: s.behind === null ? unknown : count(s.behind), unit: 'updates to read', facts: 'the state of each minute', ...stateOf(part('kafka')) });
+    this.set('windows', { figure: s.behind === null ? unknown : count(s.behind), unit: 'updates to read', facts: 'a state each minute', ...stateOf(part('kafka')) });
     this.set('dashboard', {
       figure: s.clients === null ? unknown : count(s.clients), unit: s.clients === 1 ? 'browser' : 'browsers', facts: whole?.p99 === undefined ? '' : `p99 ${delay(whole.p99)} to here`, ...stateOf(part('dashboard')),
     });
     this.set('browser', {
-      figure: s.screen ? delay(s.screen.p50) : unknown, unit: 'tick to screen', facts: facts([s.screen ? `p99 ${delay(s.screen.p99)}` : '', s.transport || 'not connected']), state: s.transport ? 'up' : 'down', reason: '',
+      figure: s.screen ? delay(s.screen.p50) : unknown, unit: 'p50', facts: facts([s.screen ? `p99 ${delay(s.screen.p99)}` : '', s.transport || 'not connected']), state: s.transport ? 'up' : 'down', reason: '',
     });
     const dead = m?.dead_letters?.total;
     this.set('dead', {
-      figure: count(dead), unit: 'dead letters', facts: dead === 0 ? 'every record was taken' : '', state: dead === undefined ? 'unknown' : dead > 0 ? 'degraded' : 'up', reason: '', alarm: (dead ?? 0) > 0,
+      figure: count(dead), unit: 'dead letters', facts: dead === 0 ? 'every record was taken' : dead === undefined ? '' : 'reasons are below', ...stateOf(part('kafka')), alarm: (dead ?? 0) > 0,
     });
     const seal = m?.seal;
     this.set('cassandra', { figure: count(seal?.candles), unit: 'candles', facts: 'windows, ticks, candles', ...stateOf(part('cassandra')) });
     this.set('seal', {
-      figure: count(seal?.windows), unit: 'minutes sealed', facts: seal?.differences === undefined ? '' : seal.differences === 0 ? 'audit: no difference' : `audit: ${count(seal.differences)} corrected`, ...stateOf(part('seal')), alarm: (seal?.differences ?? 0) > 0,
+      figure: count(seal?.windows), unit: 'minutes', facts: seal?.differences === undefined ? '' : seal.differences === 0 ? 'audit: no difference' : `audit: ${count(seal.differences)} corrected`, ...stateOf(part('seal')), alarm: (seal?.differences ?? 0) > 0,
     });
 
     const speeds = {
@@ -182,8 +182,7 @@ export class Flow {
     setText(c.figure, f.figure);
     setText(c.unit, f.figure === unknown ? 'not known' : f.unit);
     setText(c.facts, f.state === 'up' || f.reason === '' ? f.facts : f.reason);
-    const word = { up: 'up', degraded: 'degraded', down: 'down', unknown: 'not known' }[f.state];
-    setText(c.state, word);
+    setText(c.state, { up: 'up', degraded: 'degraded', down: 'down', unknown: 'not known' }[f.state]);
     c.card.dataset['state'] = f.state;
     c.card.dataset['alarm'] = f.alarm ? 'yes' : '';
     c.card.title = f.reason ?? '';

@@ -275,7 +275,9 @@ class Health {
         if (p.reason) row.append(element('span', 'health-reason', p.reason));
         rows.append(row);
       }
-      this.body.append(element('h4', '', title), rows);
+      const block = element('div', 'health-kind');
+      block.append(element('h4', '', title), rows);
+      this.body.append(block);
     }
   }
 }
