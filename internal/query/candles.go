@@ -32,6 +32,21 @@ var intervals = []interval{
 
 const day = "1d"
 
+// level is a length of the stored candles that charts bring where there are no
+// minutes.
+type level struct {
+	stored store.Interval
+	length int64
+}
+
+var levels = []level{{store.FiveMinutes, 5 * minuteLength}, {store.Hour, hourLength}}
+
+// piece is a stored candle, or a live window, that a candle is made of.
+type piece struct {
+	store.Candle
+	length int64
+}
+
 // around returns the start and the end of the interval that t falls into: of the
 // exchange's local day, or in steps of UTC.
 func (iv interval) around(exchange string, t int64) (start, end int64) {
@@ -88,6 +103,7 @@ type candlesBody struct {
 	From     Time     `json:"from"`
 	To       Time     `json:"to"`
 	Candles  []candle `json:"candles"`
+	Events   []event  `json:"events,omitempty"`
 	Next     string   `json:"next,omitempty"`
 }
 
@@ -100,7 +116,11 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := a.look(ctx, f)
+	kinds, err := f.events()
+	if err != nil {
+		return nil, err
+	}
+	k, err := a.look(ctx, f, true)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +136,10 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 	_, to := iv.around(k.newest.Exchange, s.to-1)
 	from := first
 	if s.at != nil {
-		at, _ := iv.around(k.newest.Exchange, s.at[0])
+		at := s.at[0]
+		if iv.length != hourLength { // those of an hour may start where their chart had them
+			at, _ = iv.around(k.newest.Exchange, at)
+		}
 		from = max(from, at)
 	}
 	var list []candle
@@ -130,6 +153,11 @@ func (a *API) candles(ctx context.Context, f form) (*answer, error) {
 		return nil, err
 	}
 	body := candlesBody{Symbol: k.symbol, Interval: iv.name, From: Time(first), To: Time(to), Candles: list}
+	if kinds != nil && s.at == nil {
+		if body.Events, err = k.events(ctx, kinds, first, to); err != nil {
+			return nil, err
+		}
+	}
 	if next < to {
 		body.Next = (&position{From: s.from, To: s.to, At: []int64{next}}).encode(f.identity())
 	}
@@ -150,7 +178,7 @@ func (k *known) days(ctx context.Context, iv interval, from, to int64, limit int
 	list = []candle{}
 	for i := range days {
 		_, end := window.Day(days[i].Exchange, days[i].Start)
-		list = append(list, k.candle(days[i].Start, end, days[i:i+1], true))
+		list = append(list, k.candle(days[i].Start, end, []piece{{days[i], end - days[i].Start}}))
 		from = max(from, end)
 	}
 	if len(list) == limit || from >= to {
@@ -161,72 +189,155 @@ func (k *known) days(ctx context.Context, iv interval, from, to int64, limit int
 }
 
 // sum returns the candles that start in from ≤ start < to, at most limit, summed
-// from minutes, and where the next one could start: to, when there are no more.
+// from minutes and, where there are none, from the next longer candles that are
+// stored, and where the next one could start: to, when there are no more.
 func (k *known) sum(ctx context.Context, iv interval, from, to int64, limit int) (list []candle, next int64, err error) {
-	list = []candle{}
-	next = to
-	// One more than the candles of a page can be made of shows that there are more.
-	most := min(limit*iv.minutes+1, maxMinutes)
-	minutes, err := k.ReadCandles(ctx, k.symbol, store.Minute, from, to, most)
+	pieces, next, err := k.pieces(ctx, iv, from, to, limit)
 	if err != nil {
 		return nil, 0, err
 	}
-	if len(minutes) == most {
-		// The last candle may have minutes that were not read.
-		next, _ = iv.around(k.newest.Exchange, minutes[most-1].Start)
+	list = []candle{}
+	for len(pieces) > 0 && pieces[0].Start < next {
+		start, end := iv.around(k.newest.Exchange, pieces[0].Start)
+		n := 0
+		for n < len(pieces) && pieces[n].Start < end && pieces[n].length < iv.length {
+			n++
+		}
+		if n == 0 {
+			// One that has the length already starts where its chart had it.
+			start, end, n = pieces[0].Start, pieces[0].Start+pieces[0].length, 1
+		}
+		if len(list) == limit {
+			return list, start, nil
+		}
+		list = append(list, k.candle(start, end, pieces[:n]))
+		pieces = pieces[n:]
+	}
+	return list, next, nil
+}
+
+// pieces returns what the candles that start in from ≤ start < to are made of, in
+// the order of time, for at least limit of them: up to next. No two of the pieces
+// overlap in what they stand for.
+func (k *known) pieces(ctx context.Context, iv interval, from, to int64, limit int) (list []piece, next int64, err error) {
+	next = to
+	// One more than the candles of a page can be made of shows that there are more.
+	read := func(stored store.Interval, most int) ([]store.Candle, error) {
+		most = min(most+1, maxMinutes)
+		candles, err := k.ReadCandles(ctx, k.symbol, stored, from, next, most)
+		if err == nil && len(candles) == most {
+			// The last candle may have minutes that were not read.
+			next, _ = iv.around(k.newest.Exchange, candles[most-1].Start)
+		}
+		return candles, err
+	}
+	minutes, err := read(store.Minute, limit*iv.minutes)
+	if err != nil {
+		return nil, 0, err
 	}
 	live, next, err := k.live(ctx, iv, from, next, minutes)
 	if err != nil {
 		return nil, 0, err
 	}
-	minutes = append(minutes, live...)
-	slices.SortFunc(minutes, func(a, b store.Candle) int { return cmp.Compare(a.Start, b.Start) })
-
-	for len(minutes) > 0 && minutes[0].Start < next {
-		start, end := iv.around(k.newest.Exchange, minutes[0].Start)
-		if len(list) == limit {
-			return list, start, nil
+	traded := make(map[int64]bool, len(live))
+	for _, c := range live {
+		list = append(list, piece{c, minuteLength})
+		traded[c.Start] = true
+	}
+	for _, c := range minutes {
+		if !traded[c.Start] {
+			list = append(list, piece{c, minuteLength})
 		}
-		n := 0
-		for n < len(minutes) && minutes[n].Start < end {
-			n++
+	}
+	sortPieces(list)
+	for _, l := range levels {
+		if l.length > iv.length {
+			break
 		}
-		list = append(list, k.candle(start, end, minutes[:n], iv.minutes == 1))
-		minutes = minutes[n:]
+		// At the edges of sessions two of a chart's bars may start within one length.
+		longer, err := read(l.stored, 2*limit*int(iv.length/l.length)+1)
+		if err != nil {
+			return nil, 0, err
+		}
+		finer := len(list)
+		for _, c := range longer {
+			covered, err := k.covered(ctx, l, c.Start, list[:finer], next)
+			if err != nil {
+				return nil, 0, err
+			}
+			if !covered {
+				list = append(list, piece{c, l.length})
+			}
+		}
+		sortPieces(list)
 	}
 	return list, next, nil
 }
 
-// candle sums up the windows of an interval; whole says that the one there is
-// has its length. It is sealed if that one is stored, or if seal has been past its
-// end: of windows without trades nothing is stored.
-func (k *known) candle(start, end int64, windows []store.Candle, whole bool) candle {
-	var s window.State
-	source := windows[0].Source
-	for i := range windows {
-		s.Merge(&windows[i].State)
-		if windows[i].Source != source {
-			source = tick.SourceUnknown
+func sortPieces(list []piece) {
+	slices.SortFunc(list, func(a, b piece) int { return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.length, b.length)) })
+}
+
+// covered tells whether there are finer candles within one of the level that
+// starts at the given time: among pieces, which were read up to read, or behind.
+func (k *known) covered(ctx context.Context, l level, start int64, pieces []piece, read int64) (bool, error) {
+	end := start + l.length
+	i, _ := slices.BinarySearchFunc(pieces, start, func(p piece, start int64) int { return cmp.Compare(p.Start, start) })
+	if i < len(pieces) && pieces[i].Start < end {
+		return true, nil
+	}
+	if end <= read {
+		return false, nil
+	}
+	for _, finer := range []store.Interval{store.Minute, store.FiveMinutes} {
+		if finer == l.stored {
+			break
+		}
+		found, err := k.ReadCandles(ctx, k.symbol, finer, max(start, read), end, 1)
+		if err != nil || len(found) > 0 {
+			return true, err
 		}
 	}
-	return candle{
+	return false, nil
+}
+
+// candle sums up the pieces of an interval. It is sealed if the one that makes it
+// up is, or if seal has been past its end: of windows without trades nothing is
+// stored.
+func (k *known) candle(start, end int64, pieces []piece) candle {
+	s := pieces[0].Candle
+	for i := range pieces[1:] {
+		p := &pieces[i+1]
+		s.Merge(&p.Candle)
+		if p.Source != s.Source {
+			s.Source = tick.SourceUnknown
+		}
+	}
+	c := candle{
 		Start: Time(start),
 		Open:  tick.Price(s.Open.Price), High: tick.Price(s.High.Price),
 		Low: tick.Price(s.Low.Price), Close: tick.Price(s.Close.Price),
-		Volume: s.Volume, Turnover: sumDecimal(s.Turnover), VWAP: vwap(s.Turnover, s.Volume),
-		TickCount: s.Count, Source: source.String(), Sealed: end <= k.sealed || whole && windows[0].SealedAt != 0,
+		Volume: s.Volume, TickCount: s.Count, Source: s.Source.String(),
+		Sealed: end <= k.sealed || pieces[0].length == end-start && s.SealedAt != 0,
 	}
+	if !s.Charted() {
+		c.Turnover, c.VWAP = sumDecimal(s.Turnover), vwap(s.Turnover, s.Volume)
+	}
+	return c
 }
 
 // live reads the windows from ≤ start < to that are not sealed and of which
-// there is no candle, and returns where it ended: to, or before where there are more
+// there is no candle made of ticks, and returns where it ended: to, or before where there are more
 // of them than a page may read.
 func (k *known) live(ctx context.Context, iv interval, from, to int64, have []store.Candle) (list []store.Candle, end int64, err error) {
+	if len(k.logs) == 0 {
+		return nil, to, nil
+	}
 	var starts []int64
 	from = max(from, window.Start(k.sealed), k.end()-registersKept)
 	for start := from; start < min(to, k.end()); start += window.Length {
-		_, sealed := slices.BinarySearchFunc(have, start, func(c store.Candle, start int64) int { return cmp.Compare(c.Start, start) })
-		if !sealed {
+		at, sealed := slices.BinarySearchFunc(have, start, func(c store.Candle, start int64) int { return cmp.Compare(c.Start, start) })
+		if !sealed || have[at].Charted() {
 			starts = append(starts, start)
 		}
 	}
@@ -256,7 +367,7 @@ func (k *known) live(ctx context.Context, iv interval, from, to int64, have []st
 	for i, start := range starts {
 		c := store.Candle{Symbol: k.symbol, Start: start, Source: k.newest.Source}
 		for _, s := range states[i*len(k.logs) : (i+1)*len(k.logs)] {
-			c.Merge(&s)
+			c.State.Merge(&s)
 		}
 		if c.Count > 0 {
 			list = append(list, c)

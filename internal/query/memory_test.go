@@ -15,7 +15,10 @@ type memory struct {
 	newest  tick.Tick
 	logs    []int32
 	minutes []store.Candle
+	fives   []store.Candle
+	hours   []store.Candle
 	days    []store.Candle
+	actions []store.Action
 	sealed  int64
 	live    map[store.Window]window.State
 	chunks  map[store.Window][][]chunk.Record
@@ -29,6 +32,9 @@ func (m *memory) api() *API {
 }
 
 func (m *memory) LatestQuotes(context.Context, []string) (map[string]tick.Tick, error) {
+	if m.newest.Symbol == "" {
+		return nil, nil
+	}
 	return map[string]tick.Tick{m.newest.Symbol: m.newest}, nil
 }
 
@@ -38,13 +44,30 @@ func (m *memory) SealedUntil(context.Context) (int64, error) { return m.sealed, 
 
 func (m *memory) ReadCandles(_ context.Context, _ string, interval store.Interval, from, to int64, limit int) ([]store.Candle, error) {
 	var list []store.Candle
-	stored := m.minutes
-	if interval == store.Day {
-		stored = m.days
-	}
-	for _, c := range stored {
+	for _, c := range m.stored(interval) {
 		if c.Start >= from && c.Start < to && len(list) < limit {
 			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+func (m *memory) stored(interval store.Interval) []store.Candle {
+	return map[store.Interval][]store.Candle{store.Minute: m.minutes, store.FiveMinutes: m.fives, store.Hour: m.hours, store.Day: m.days}[interval]
+}
+
+func (m *memory) LatestCandle(_ context.Context, _ string, interval store.Interval, _ int) (c store.Candle, ok bool, err error) {
+	if list := m.stored(interval); len(list) > 0 {
+		return list[len(list)-1], true, nil
+	}
+	return c, false, nil
+}
+
+func (m *memory) ReadActions(_ context.Context, _ string, from, to int64) ([]store.Action, error) {
+	var list []store.Action
+	for _, a := range m.actions {
+		if a.Time >= from && a.Time < to {
+			list = append(list, a)
 		}
 	}
 	return list, nil

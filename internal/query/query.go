@@ -67,7 +67,7 @@ func (a *API) Quotes(req handler.Request) handler.Response {
 
 // Candles answers ?symbol=AAPL&interval=5m&from=…&to=…: the candles that start in the range.
 func (a *API) Candles(req handler.Request) handler.Response {
-	return a.serve(req, function{"candles", []string{"symbol", "interval", "from", "to", "limit", "cursor", "format"}, (*API).candles})
+	return a.serve(req, function{"candles", []string{"symbol", "interval", "from", "to", "events", "limit", "cursor", "format"}, (*API).candles})
 }
 
 // Ticks answers ?symbol=AAPL&from=…&to=…: the trades in the range, each once.
@@ -109,6 +109,9 @@ func (a *API) get(ctx context.Context, req handler.Request, fn function) (handle
 	asCSV, err := f.csv(req.Header.Values("Accept"))
 	if err != nil {
 		return handler.Response{}, err
+	}
+	if _, asked := f["events"]; asked && asCSV {
+		return handler.Response{}, badParameter("events", "CSV has no place for events: ask for JSON, or leave events out.")
 	}
 	select {
 	case a.turns <- struct{}{}:

@@ -19,6 +19,8 @@ type reader interface {
 	ReadWindow(ctx context.Context, w store.Window, symbols []string) (fence int64, states []store.SymbolState, err error)
 	EachChunk(ctx context.Context, w store.Window, symbol string, f func(s *chunk.Summary, ticks []byte) error) error
 	SealedUntil(ctx context.Context) (int64, error)
+	LatestCandle(ctx context.Context, symbol string, interval store.Interval, thisYear int) (c store.Candle, ok bool, err error)
+	ReadActions(ctx context.Context, symbol string, from, to int64) ([]store.Action, error)
 }
 
 // known is what the store knows of one symbol.
@@ -31,9 +33,9 @@ type known struct {
 }
 
 // look reads the symbol that is asked for and looks it up, which is a problem
-// where no trade of it was ever stored. Mistakes in the range are told before the
-// store is asked.
-func (a *API) look(ctx context.Context, f form) (*known, error) {
+// where no trade of it was ever stored, nor, if that counts too, a candle from a
+// chart. Mistakes in the range are told before the store is asked.
+func (a *API) look(ctx context.Context, f form, charts bool) (*known, error) {
 	symbol, err := f.symbol()
 	if err != nil {
 		return nil, err
@@ -50,6 +52,12 @@ func (a *API) look(ctx context.Context, f form) (*known, error) {
 		return nil, err
 	}
 	newest, ok := latest[symbol]
+	if !ok && charts {
+		newest, ok, err = charted(ctx, r, symbol, a.now().UTC().Year())
+	}
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, unknownSymbol("symbol", symbol)
 	}
@@ -59,6 +67,20 @@ func (a *API) look(ctx context.Context, f form) (*known, error) {
 	}
 	k.sealed, err = r.SealedUntil(ctx)
 	return k, err
+}
+
+// charted stands in for the newest trade of a symbol of which only charts are known.
+func charted(ctx context.Context, r reader, symbol string, year int) (newest tick.Tick, ok bool, err error) {
+	for _, interval := range []store.Interval{store.Minute, store.FiveMinutes, store.Hour, store.Day} {
+		c, found, err := r.LatestCandle(ctx, symbol, interval, year)
+		if err != nil {
+			return newest, false, err
+		}
+		if found && c.Start > newest.EventTime {
+			newest, ok = tick.Tick{Symbol: symbol, EventTime: c.Start, Exchange: c.Exchange}, true
+		}
+	}
+	return newest, ok, nil
 }
 
 // end is the end of the newest window that can have trades. Live windows run

@@ -55,7 +55,7 @@ func (a *API) ticks(ctx context.Context, f form) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := a.look(ctx, f)
+	k, err := a.look(ctx, f, false)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ticktape/internal/store"
+	"ticktape/internal/tick"
 	"ticktape/internal/window"
 )
 
@@ -69,11 +70,15 @@ func (r *run) sealDay(ctx context.Context, d store.DayMark, version int64) error
 	if err != nil {
 		return err
 	}
-	if len(minutes) > 0 {
+	// A day of which there are no ticks is left to the chart that has it.
+	if slices.ContainsFunc(minutes, func(c store.Candle) bool { return !c.Charted() }) {
 		c := minutes[len(minutes)-1]
-		c.Start, c.State, c.SealedAt = d.Start, window.State{}, r.now().UnixMilli()
-		for i := range minutes {
-			c.Merge(&minutes[i].State)
+		for i := range minutes[:len(minutes)-1] {
+			c.Merge(&minutes[i])
+		}
+		c.Start, c.SealedAt = d.Start, r.now().UnixMilli()
+		if c.Charted() {
+			c.Source = tick.SourceUnknown
 		}
 		if err := r.store.WriteCandle(ctx, store.Day, &c, version); err != nil {
 			return err

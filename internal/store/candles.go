@@ -15,10 +15,13 @@ import (
 // Interval is the length of a stored candle.
 type Interval string
 
-// The intervals that are stored; others are summed from them.
+// The intervals that are stored; others are summed from them. Seal writes those
+// of Minute and Day, charts bring all.
 const (
-	Minute Interval = "1m"
-	Day    Interval = "1d" // the exchange's local day
+	Minute      Interval = "1m"
+	FiveMinutes Interval = "5m"
+	Hour        Interval = "1h" // starts where the chart's bars do, at some exchanges at half past
+	Day         Interval = "1d" // the exchange's local day
 )
 
 // Candle is what all trades of a symbol in an interval come to, each once.
@@ -26,7 +29,8 @@ type Candle struct {
 	Symbol string
 	Start  int64 // milliseconds since the Unix epoch
 	// The Offset of its points is not stored and stays 0; the times of High and
-	// Low neither.
+	// Low neither. Count, PriceSum and Turnover are 0 where they are not known,
+	// because (some of) it comes from a chart.
 	window.State
 	// Exchange, an exchange's code as the source gives it, and Source are those
 	// of the last trade.
@@ -35,21 +39,44 @@ type Candle struct {
 	SealedAt int64 // milliseconds since the Unix epoch
 }
 
+// Charted tells whether (some of) the candle comes from a chart, so that only its
+// prices and its volume are known.
+func (c *Candle) Charted() bool { return c.Count == 0 }
+
+// Merge adds a candle of another time, with which this one shares no trade. The
+// order of merging does not matter.
+func (c *Candle) Merge(o *Candle) {
+	charted := c.Charted() || o.Charted()
+	// What has no trades would not be merged.
+	other := o.State
+	c.Count, other.Count = max(c.Count, 1), max(other.Count, 1)
+	c.State.Merge(&other)
+	if charted {
+		c.Count, c.PriceSum, c.Turnover = 0, window.Sum{}, window.Sum{}
+	}
+}
+
 const candleStmt = "UPDATE candles USING TIMESTAMP ? SET tick_count = ?, volume = ?, price_sum = ?, turnover = ?, open = ?, high = ?, low = ?, close = ?, " +
 	"open_time = ?, close_time = ?, exchange = ?, source = ?, sealed_at = ? WHERE symbol = ? AND interval = ? AND year = ? AND window_start = ?"
 
 // WriteCandle stores a candle as of the given version: whichever comes when, the
 // candle with the highest version stays. Idempotent.
 func (s *Store) WriteCandle(ctx context.Context, interval Interval, c *Candle, version int64) error {
-	price, turnover := varint(c.PriceSum), varint(c.Turnover)
-	err := s.session.Query(candleStmt, version, c.Count, c.Volume, price, turnover,
-		c.Open.Price, c.High.Price, c.Low.Price, c.Close.Price, c.Open.EventTime, c.Close.EventTime,
-		c.Exchange, c.Source.String(), c.SealedAt, c.Symbol, string(interval), year(c.Start), c.Start).
-		WithContext(ctx).Consistency(s.cfg.WriteConsistency).Exec()
+	err := s.session.Query(candleStmt, candleValues(interval, c, version)...).WithContext(ctx).Consistency(s.cfg.WriteConsistency).Exec()
 	if err != nil {
 		return fmt.Errorf("write %s candle of %s: %w", interval, c.Symbol, err)
 	}
 	return nil
+}
+
+// candleValues are those of candleStmt. Whoever writes a candle writes all of its
+// cells with one version, so that no candle is ever made of cells of two.
+func candleValues(interval Interval, c *Candle, version int64) []any {
+	return []any{
+		version, c.Count, c.Volume, varint(c.PriceSum), varint(c.Turnover),
+		c.Open.Price, c.High.Price, c.Low.Price, c.Close.Price, c.Open.EventTime, c.Close.EventTime,
+		c.Exchange, c.Source.String(), c.SealedAt, c.Symbol, string(interval), year(c.Start), c.Start,
+	}
 }
 
 // ReadCandles returns the stored candles of a symbol that start at or after from

@@ -58,9 +58,13 @@ const (
 	SourceYahoo
 	SourceYahooStream
 	SourceSimulated
+	// The sources of candles that come from a chart rather than from ticks; no tick
+	// has them, and their numbers are on no wire.
+	SourceYahooChart
+	SourceSimulatedChart
 )
 
-var sourceNames = [...]string{"unknown", "yahoo", "yahoo-stream", "simulated"}
+var sourceNames = [...]string{"unknown", "yahoo", "yahoo-stream", "simulated", "yahoo-chart", "simulated-chart"}
 
 // String is the source's name: "yahoo", "yahoo-stream", "simulated".
 func (s Source) String() string {
