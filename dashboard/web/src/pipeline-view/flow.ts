@@ -126,7 +126,7 @@ export class Flow {
     const stopped = (m?.functions ?? []).reduce((n, x) => n + (x.stopped?.length ?? 0), 0);
     this.set('connector', {
       figure: batches?.mean === undefined ? unknown : rate(batches.mean), unit: 'ticks a batch',
-      facts: stopped > 0 ? `${stopped} partitions stopped` : facts([sum(m, (x) => x.retries, 'retries')]), ...stateOf(part('connector-kafka') ?? part('kafka-connector')), alarm: stopped > 0,
+      facts: stopped > 0 ? `${stopped} partitions stopped` : facts([sum(m, (x) => x.retries, 'retries')]), ...stateOf(part('kafka-connector')), alarm: stopped > 0,
     });
     for (const name of ['process', 'persist']) this.set(name, { ...functionFigures(f(name)), ...stateOf(part(name)) });
     this.card('others').hidden = others.length === 0;
