@@ -19,13 +19,14 @@ import (
 
 	"ticktape/internal/store"
 	"ticktape/internal/trigger"
+	"ticktape/internal/window"
 )
 
 // Store is what a Processor asks of Cassandra. *store.Store says what each method
 // guarantees.
 type Store interface {
 	Incarnation(ctx context.Context, topic string, topicID [16]byte) (int32, error)
-	WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error
+	WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState, known []*window.State) error
 	Fence(ctx context.Context, w store.Window) (int64, error)
 	QuietFences(ctx context.Context, windows []store.Window, quiet time.Duration) ([]int64, error)
 	Count(ctx context.Context, w store.Window, from, to int64, states []store.SymbolState) error
@@ -56,13 +57,16 @@ const (
 	retryAfter = time.Second
 )
 
-// Processor counts batches. It keeps nothing between them and is safe for
-// concurrent use; batches of one partition must come one after the other.
+// Processor counts batches. It keeps nothing between them that it can't do
+// without, and is safe for concurrent use; batches of one partition must come one
+// after the other.
 type Processor struct {
 	Store   Store
 	Windows Publisher
 	// Quiet is the wait for a resumed batch, Quiet where it is zero.
 	Quiet time.Duration
+
+	memory memory
 }
 
 // Process counts the records of b, and publishes the state of each symbol and
@@ -187,8 +191,9 @@ func (p *Processor) window(ctx context.Context, g *grouping, w *windowRecords, f
 // span counts and publishes a run of a window's records, and returns the
 // window's fence after it.
 func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *span, fence int64) (int64, error) {
+	known := p.memory.take(w.name)
 	var before errgroup.Group
-	before.Go(func() error { return p.Store.WriteRegisters(ctx, w.name, s.states) })
+	before.Go(func() error { return p.registers(ctx, w.name, s.states, known) })
 	if fence == unread {
 		before.Go(func() (err error) {
 			fence, err = p.Store.Fence(ctx, w.name)
@@ -197,6 +202,15 @@ func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *
 	}
 	if err := before.Wait(); err != nil {
 		return 0, err
+	}
+	if known != nil && known.fence != fence {
+		known = nil
+		if err := p.registers(ctx, w.name, s.states, nil); err != nil {
+			return 0, err
+		}
+	}
+	if known == nil && fence == 0 {
+		known = nothing(w.name)
 	}
 	var fresh []store.SymbolState
 	if fence <= s.last {
@@ -211,7 +225,33 @@ func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *
 	n := countOf(fresh)
 	counted.Add(float64(n))
 	again.Add(float64(countOf(s.states) - n))
-	return fence, p.publish(ctx, g, w, s)
+
+	if known == nil {
+		known = &remembered{name: w.name, fence: fence, states: map[string]*window.State{}}
+	} else {
+		known.add(fence, fresh)
+	}
+	if err := p.complete(ctx, known, s.states); err != nil {
+		return 0, err
+	}
+	if err := p.publish(ctx, g, s, known); err != nil {
+		return 0, err
+	}
+	p.memory.put(known)
+	return fence, nil
+}
+
+// registers writes the registers of states, except those that are known to have
+// nothing to gain.
+func (p *Processor) registers(ctx context.Context, w store.Window, states []store.SymbolState, known *remembered) error {
+	if known == nil {
+		return p.Store.WriteRegisters(ctx, w, states, nil)
+	}
+	reached := make([]*window.State, len(states))
+	for i := range states {
+		reached[i] = known.states[states[i].Symbol]
+	}
+	return p.Store.WriteRegisters(ctx, w, states, reached)
 }
 
 func (p *Processor) count(ctx context.Context, w store.Window, from, to int64, states []store.SymbolState) error {
@@ -229,22 +269,45 @@ func (p *Processor) count(ctx context.Context, w store.Window, from, to int64, s
 	return err
 }
 
-// publish reads the state of the span's symbols back and publishes it. It does so
-// for a batch that is delivered again too, since the call before may have ended
-// between counting and publishing.
-func (p *Processor) publish(ctx context.Context, g *grouping, w *windowRecords, s *span) error {
-	symbols := make([]string, len(s.states))
-	for i := range s.states {
-		symbols[i] = s.states[i].Symbol
+// complete reads back what is not known of the symbols of states.
+func (p *Processor) complete(ctx context.Context, known *remembered, states []store.SymbolState) error {
+	var missing []string
+	for i := range states {
+		if symbol := states[i].Symbol; known.states[symbol] == nil {
+			missing = append(missing, symbol)
+		}
 	}
-	fence, states, err := p.Store.ReadWindow(ctx, w.name, symbols)
+	if len(missing) == 0 {
+		return nil
+	}
+	fence, read, err := p.Store.ReadWindow(ctx, known.name, missing)
 	if err != nil {
 		return err
 	}
-	if len(states) != len(symbols) {
-		return fmt.Errorf("read back window %s: %d of %d symbols that were counted are there", w.name, len(states), len(symbols))
+	if len(read) != len(missing) {
+		return fmt.Errorf("read back window %s: %d of %d symbols that were counted are there", known.name, len(read), len(missing))
 	}
-	msgs, err := g.updates(w.name, s, fence, states)
+	if fence != known.fence && len(known.states) > 0 {
+		// Somebody else counts this log: what was known is of another fence.
+		clear(known.states)
+		known.whole, known.fence = false, fence
+		return p.complete(ctx, known, states)
+	}
+	known.fence = fence
+	for i := range read {
+		if st := &read[i]; st.Open.Price == 0 || st.High.Price == 0 || st.Low.Price == 0 || st.Close.Price == 0 {
+			return fmt.Errorf("window %s: read back %s without the registers that were written", known.name, st.Symbol)
+		}
+		known.set(&read[i])
+	}
+	return nil
+}
+
+// publish publishes the state of the span's symbols. It does so for a batch that
+// is delivered again too, since the call before may have ended between counting
+// and publishing.
+func (p *Processor) publish(ctx context.Context, g *grouping, s *span, known *remembered) error {
+	msgs, err := g.updates(s, known)
 	if err != nil {
 		return err
 	}

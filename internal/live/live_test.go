@@ -225,6 +225,7 @@ func TestProcess(t *testing.T) {
 		"a call that is nearly over counts nothing":                 testTooLate,
 		"a topic without an id":                                     testNoTopicID,
 		"partitions side by side":                                   testPartitions,
+		"what is known is not read back, nor written again":         testMemory,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, s) })
 	}
@@ -491,6 +492,59 @@ func testPartitions(t *testing.T, s *store.Store) {
 	}
 }
 
+// watched counts what it is asked for.
+type watched struct {
+	live.Store
+	readBack, written int // symbols, and states whose registers were not all known to be reached
+}
+
+func (s *watched) ReadWindow(ctx context.Context, w store.Window, symbols []string) (int64, []store.SymbolState, error) {
+	s.readBack += len(symbols)
+	return s.Store.ReadWindow(ctx, w, symbols)
+}
+
+func (s *watched) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState, known []*window.State) error {
+	for i := range states {
+		if known == nil || known[i] == nil {
+			s.written++
+		}
+	}
+	return s.Store.WriteRegisters(ctx, w, states, known)
+}
+
+func testMemory(t *testing.T, s *store.Store) {
+	tp := newTape()
+	for i := range 60 {
+		tp.add(trade(fmt.Sprintf("S%d", i%3), minute+int64(i), tick.Price(1+i*7%11), 1), tick.Protobuf)
+	}
+	first := &watched{Store: s}
+	p, k := newProcessor(first)
+	process(t, p, tp.batch(0, 10, false))
+	process(t, p, tp.batch(10, 20, false))
+	process(t, p, tp.batch(10, 20, true))
+	if first.readBack != 0 || first.written != 3 {
+		t.Errorf("the only processor read back %d symbols and wrote the registers of %d unseen", first.readBack, first.written)
+	}
+	// A second one goes on, and the first comes back with what it knew before.
+	second := &watched{Store: s}
+	other := &live.Processor{Store: second, Windows: k}
+	process(t, other, tp.batch(20, 22, false))
+	process(t, other, tp.batch(22, 24, false))
+	process(t, other, tp.batch(24, 30, false))
+	if second.readBack != 3 {
+		t.Errorf("the second processor read back %d symbols, want each of 3 once", second.readBack)
+	}
+	process(t, p, tp.batch(30, 40, false))
+	if first.readBack != 3 {
+		t.Errorf("the first processor read back %d symbols after another had counted, want 3", first.readBack)
+	}
+	process(t, p, tp.batch(40, 60, false))
+	if first.readBack != 3 {
+		t.Errorf("the first processor read back %d symbols in all, want 3", first.readBack)
+	}
+	check(t, s, tp, k)
+}
+
 // trouble is a store whose operations fail as a network's do. An increment that
 // is under way may be applied at any time until the fences are quiet, or never.
 type trouble struct {
@@ -530,14 +584,14 @@ func (s *trouble) arrive(percent int) {
 	})
 }
 
-func (s *trouble) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error {
+func (s *trouble) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState, known []*window.State) error {
 	if n, err := s.roll(10); err != nil {
 		if n%2 == 0 { // applied in part
-			_ = s.Store.WriteRegisters(ctx, w, states[:len(states)/2])
+			_ = s.Store.WriteRegisters(ctx, w, states[:len(states)/2], known)
 		}
 		return err
 	}
-	return s.Store.WriteRegisters(ctx, w, states)
+	return s.Store.WriteRegisters(ctx, w, states, nil)
 }
 
 func (s *trouble) Fence(ctx context.Context, w store.Window) (int64, error) {
@@ -626,7 +680,9 @@ func TestAnyDeliveryGivesTheSameWindows(t *testing.T) {
 				_, err := bad.roll(2)
 				return err
 			}
-			deliver(t, rng, tp, p, bad)
+			// Calls go to either of two functions, each with what it remembers.
+			replicas := []*live.Processor{p, {Store: bad, Windows: k, Quiet: p.Quiet}}
+			deliver(t, rng, tp, replicas, bad)
 			bad.arrive(100) // what was forgotten shows here
 			check(t, s, tp, k)
 		})
@@ -635,7 +691,7 @@ func TestAnyDeliveryGivesTheSameWindows(t *testing.T) {
 
 // deliver does as the connector does: in order, each batch until it is done, from
 // the last commit on when it was killed, and with resumed as the contract says.
-func deliver(t *testing.T, rng *rand.Rand, tp *tape, p *live.Processor, bad *trouble) {
+func deliver(t *testing.T, rng *rand.Rand, tp *tape, replicas []*live.Processor, bad *trouble) {
 	failed := map[int64]bool{}
 	resumed := false
 	for committed, calls := 0, 0; committed < len(tp.entries); calls++ {
@@ -643,7 +699,10 @@ func deliver(t *testing.T, rng *rand.Rand, tp *tape, p *live.Processor, bad *tro
 			t.Fatalf("offset %d is not passed", committed)
 		}
 		end := min(committed+1+rng.IntN(60), len(tp.entries))
-		failures, err := p.Process(t.Context(), tp.batch(committed, end, resumed))
+		if rng.IntN(10) == 0 { // mostly one of them for a while
+			slices.Reverse(replicas)
+		}
+		failures, err := replicas[0].Process(t.Context(), tp.batch(committed, end, resumed))
 		var later trigger.RetryLater
 		switch {
 		case err != nil && !errors.As(err, &later):

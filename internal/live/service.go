@@ -15,8 +15,8 @@ import (
 type Service struct {
 	store *store.Lazy
 
-	turn     chan struct{} // holds one token: whoever took it may make the producer
-	producer *bus.Producer // written by the holder of the token
+	turn      chan struct{} // holds one token: whoever took it may make the processor
+	processor *Processor    // written by the holder of the token
 }
 
 // NewService makes a Service. It does not connect.
@@ -31,25 +31,24 @@ func (s *Service) Process(ctx context.Context, b *trigger.Batch) (trigger.Failur
 	if err != nil {
 		return nil, putOff(b, err)
 	}
-	producer, err := s.windows(ctx)
+	p, err := s.connected(ctx, st)
 	if err != nil {
 		return nil, putOff(b, err)
 	}
-	p := Processor{Store: st, Windows: producer}
 	return p.Process(ctx, b)
 }
 
-// windows returns the producer for the topic of windows, which it creates where
+// connected returns the processor on the topic of windows, which it creates where
 // nobody has: no one else writes to it.
-func (s *Service) windows(ctx context.Context) (*bus.Producer, error) {
+func (s *Service) connected(ctx context.Context, st *store.Store) (*Processor, error) {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the connection to Kafka: %w", ctx.Err())
 	}
-	if s.producer != nil {
-		return s.producer, nil
+	if s.processor != nil {
+		return s.processor, nil
 	}
 	cfg, err := bus.ConfigFromEnv()
 	if err != nil {
@@ -65,6 +64,6 @@ func (s *Service) windows(ctx context.Context) (*bus.Producer, error) {
 			return nil, err
 		}
 	}
-	s.producer = client.Producer(cfg.WindowsTopic)
-	return s.producer, nil
+	s.processor = &Processor{Store: st, Windows: client.Producer(cfg.WindowsTopic)}
+	return s.processor, nil
 }

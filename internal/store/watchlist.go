@@ -90,9 +90,11 @@ func (s *Store) WriteWatched(ctx context.Context, list, symbol string, at int64)
 		at, watchActive, list, symbol)
 }
 
-// DeleteWatched takes a symbol off a list with all that is known of it. Idempotent.
+// DeleteWatched takes a symbol off a list with all that is known of it. A claim
+// lives on to its end: where the symbol comes back before that, whoever streamed
+// it may still do so. Idempotent.
 func (s *Store) DeleteWatched(ctx context.Context, list, symbol string) error {
-	return s.watch(ctx, "remove", symbol, "DELETE FROM watchlist WHERE list = ? AND symbol = ?", list, symbol)
+	return s.watch(ctx, "remove", symbol, "DELETE added_at, state, reason, checked_at, name, exchange FROM watchlist WHERE list = ? AND symbol = ?", list, symbol)
 }
 
 // MarkWatchedUnknown says that the source does not know a symbol. Idempotent. It

@@ -54,10 +54,17 @@ const (
 // of all values ever written, in whatever order and however often, the right one
 // stays: idempotent and commutative. Of points with equal prices, any may stay as
 // high or low.
-func (s *Store) WriteRegisters(ctx context.Context, w Window, states []SymbolState) error {
+//
+// known, unless it is nil, has for each state one that the registers have reached
+// already, or nil; what that makes needless is not written.
+func (s *Store) WriteRegisters(ctx context.Context, w Window, states []SymbolState, known []*window.State) error {
 	for len(states) > 0 {
 		n := min(len(states), registerChunk)
-		if err := s.writeRegisters(ctx, w, states[:n]); err != nil {
+		var reached []*window.State
+		if known != nil {
+			reached, known = known[:n], known[n:]
+		}
+		if err := s.writeRegisters(ctx, w, states[:n], reached); err != nil {
 			return fmt.Errorf("write registers of window %s: %w", w, err)
 		}
 		states = states[n:]
@@ -72,7 +79,7 @@ var registerStmts = [4]string{
 	"UPDATE window_registers USING TIMESTAMP ? SET close = ? WHERE window_start = ? AND log = ? AND symbol = ?",
 }
 
-func (s *Store) writeRegisters(ctx context.Context, w Window, states []SymbolState) error {
+func (s *Store) writeRegisters(ctx context.Context, w Window, states []SymbolState, known []*window.State) error {
 	b := s.batch(ctx, gocql.UnloggedBatch, len(states)*len(registerStmts))
 	values := newValues(5*len(registerStmts)*len(states), 200*len(states))
 	start, log := values.bigint(w.Start), values.int(w.Log)
@@ -85,20 +92,25 @@ func (s *Store) writeRegisters(ctx context.Context, w Window, states []SymbolSta
 			}
 		}
 		symbol := values.text(st.Symbol)
-		for j, r := range [4]struct {
-			timestamp int64
-			point     window.Point
-		}{
-			{-place(st.Open), st.Open},
-			{st.High.Price, st.High},
-			{-st.Low.Price, st.Low},
-			{place(st.Close), st.Close},
-		} {
+		timestamps := [len(registerStmts)]int64{-place(st.Open), st.High.Price, -st.Low.Price, place(st.Close)}
+		var reached [len(registerStmts)]int64
+		k := (*window.State)(nil)
+		if known != nil && known[i] != nil {
+			k = known[i]
+			reached = [len(registerStmts)]int64{-place(k.Open), k.High.Price, -k.Low.Price, place(k.Close)}
+		}
+		for j, p := range [len(registerStmts)]window.Point{st.Open, st.High, st.Low, st.Close} {
+			if k != nil && timestamps[j] <= reached[j] {
+				continue
+			}
 			b.Entries = append(b.Entries, gocql.BatchEntry{
 				Stmt: registerStmts[j],
-				Args: values.args(values.bigint(r.timestamp), values.point(r.point), start, log, symbol),
+				Args: values.args(values.bigint(timestamps[j]), values.point(p), start, log, symbol),
 			})
 		}
+	}
+	if len(b.Entries) == 0 {
+		return nil
 	}
 	return s.session.ExecuteBatch(b)
 }

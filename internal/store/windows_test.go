@@ -87,7 +87,7 @@ func testRegistersKeepTheRightValueInAnyOrder(t *testing.T, s *store.Store) {
 			twice := append(slices.Clone(records), records...)
 			rng.Shuffle(len(twice), func(i, j int) { twice[i], twice[j] = twice[j], twice[i] })
 			for _, r := range twice {
-				must(t, s.WriteRegisters(t.Context(), w, []store.SymbolState{r}))
+				must(t, s.WriteRegisters(t.Context(), w, []store.SymbolState{r}, nil))
 			}
 			must(t, s.Count(t.Context(), w, 0, 1, []store.SymbolState{{Symbol: "A", State: want}}))
 			_, got := read(t, s, w, []string{"A"})
@@ -103,7 +103,7 @@ func testRegistersKeepTheRightValueInAnyOrder(t *testing.T, s *store.Store) {
 
 func testRegistersRefuseWhatHasNoPlace(t *testing.T, s *store.Store) {
 	for _, r := range []store.SymbolState{record("A", -1, 0, 1, 1), record("A", window.Length, 0, 1, 1), record("A", 0, 1<<40, 1, 1)} {
-		if err := s.WriteRegisters(t.Context(), own(), []store.SymbolState{r}); err == nil {
+		if err := s.WriteRegisters(t.Context(), own(), []store.SymbolState{r}, nil); err == nil {
 			t.Errorf("%+v was written", r)
 		}
 	}
@@ -117,7 +117,7 @@ func testCountersAddUpPast64Bits(t *testing.T, s *store.Store) {
 			record("MINUS", i, 2*i, i-math.MaxInt64, 1_000_000_000_000_000),
 			record("PLUS", i, 2*i+1, math.MaxInt64-i, 1_000_000_000_000_000),
 		}
-		must(t, s.WriteRegisters(t.Context(), w, batch))
+		must(t, s.WriteRegisters(t.Context(), w, batch, nil))
 		must(t, s.Count(t.Context(), w, 2*i, 2*i+2, batch))
 		for j := range want {
 			want[j].Merge(&batch[j].State)
@@ -163,7 +163,7 @@ func testTenThousandSymbolsInOneWindow(t *testing.T, s *store.Store) {
 		symbols[i] = fmt.Sprintf("SYMBOL-%05d", i)
 		states[i] = record(symbols[i], int64(i), int64(i), int64(i)-5_000, int64(i))
 	}
-	must(t, s.WriteRegisters(t.Context(), w, states))
+	must(t, s.WriteRegisters(t.Context(), w, states, nil))
 	must(t, s.Count(t.Context(), w, 0, int64(len(states)), states))
 	for _, ask := range [][]string{symbols, nil} {
 		fence, got := read(t, s, w, ask)

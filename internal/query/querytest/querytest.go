@@ -94,19 +94,25 @@ func (s *Spec) Ask(t testing.TB, handle func(handler.Request) (handler.Response,
 	if err != nil {
 		t.Fatalf("%s?%s: %v", function, query, err)
 	}
-	s.check(t, function, query, header, res)
+	s.Check(t, req, function, res)
 	return res
 }
 
-func (s *Spec) check(t testing.TB, function, query string, header http.Header, res handler.Response) {
+// Check fails the test where the answer to a request is not as described, or a
+// success to a request that is not.
+func (s *Spec) Check(t testing.TB, req handler.Request, function string, res handler.Response) {
 	t.Helper()
-	asked, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/function/"+function, nil)
+	query := req.QueryString
+	asked, err := http.NewRequestWithContext(t.Context(), req.Method, "/function/"+function, bytes.NewReader(req.Body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	asked.URL.RawQuery = query
-	if header != nil {
-		asked.Header = header
+	if req.Header != nil {
+		asked.Header = req.Header.Clone()
+	}
+	if len(req.Body) > 0 {
+		asked.Header.Set("Content-Type", "application/json")
 	}
 	route, params, err := s.router.FindRoute(asked)
 	if err != nil {
