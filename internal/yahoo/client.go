@@ -329,11 +329,17 @@ func (c *Client) quotes(ctx context.Context, symbols []string) (Answer, error) {
 			continue
 		}
 		delete(waiting, key)
-		q.Symbol = asked
-		q.Source = got.source
+		q.Symbol, q.Source = asked, got.source
+		if q.Regular != nil {
+			q.Regular.Symbol, q.Regular.Source = asked, got.source
+		}
 		out.Quotes = append(out.Quotes, q)
 	}
+	nameless := ""
 	for _, f := range failed {
+		if f.Symbol == "?" {
+			nameless = f.Reason
+		}
 		key := strings.ToUpper(f.Symbol)
 		if asked, ok := waiting[key]; ok {
 			delete(waiting, key)
@@ -342,7 +348,13 @@ func (c *Client) quotes(ctx context.Context, symbols []string) (Answer, error) {
 		}
 	}
 	for _, s := range symbols {
-		if _, ok := waiting[strings.ToUpper(s)]; ok {
+		if _, ok := waiting[strings.ToUpper(s)]; !ok {
+			continue
+		}
+		if nameless != "" {
+			// It may be the one that can't be told which it is.
+			out.Failed = append(out.Failed, SymbolError{s, "it is missing in the answer, where " + nameless})
+		} else {
 			out.Unknown = append(out.Unknown, s)
 		}
 	}

@@ -134,7 +134,8 @@ func TestOddAnswersDoNotSpoilOthers(t *testing.T) {
 	if len(a.Quotes) != 1 || a.Quotes[0].Symbol != "B" || a.Quotes[0].Price.String() != "12.5" {
 		t.Errorf("quotes %+v", a.Quotes)
 	}
-	if len(a.Failed) != 1 || a.Failed[0].Symbol != "A" || !slices.Equal(a.Unknown, []string{"C"}) {
+	// C may be the entry that can't be read, so it is not called unknown.
+	if len(a.Failed) != 2 || a.Failed[0].Symbol != "A" || a.Failed[1].Symbol != "C" || len(a.Unknown) > 0 {
 		t.Errorf("failed %v, unknown %v", a.Failed, a.Unknown)
 	}
 }

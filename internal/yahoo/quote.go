@@ -19,12 +19,17 @@ type Quote struct {
 	// Type is Yahoo's quoteType: EQUITY, ETF, INDEX, CURRENCY, FUTURE, CRYPTOCURRENCY, MUTUALFUND, OPTION, …
 	Type string
 
-	// Price and Time are those of the latest trade: in the states PRE and POST
-	// that of the extended session, where one has traded, else the regular one.
+	// Price and Time are those of the latest trade: before the opening that of the
+	// pre-market and after the close that of the post-market, where one has traded,
+	// else the regular one.
 	Price tick.Price
 	Time  int64
-	// MarketState is the exchange's when Yahoo answered.
+	// MarketState is PRE or POST for a trade of an extended session, however long
+	// that is over, and else the exchange's when Yahoo answered.
 	MarketState tick.MarketState
+	// Regular is the last trade of the regular session before, where the latest is
+	// one of an extended session; else nil.
+	Regular *Quote
 
 	// Volume is the cumulative volume of the regular session that the time
 	// VolumeTime is in. HasVolume tells whether Yahoo said one.
@@ -140,61 +145,76 @@ func (r *rawQuote) quote() (q Quote, err error) {
 		q.Name = r.LongName.string()
 	}
 	q.Price, q.Time, err = trade("regularMarket", r.RegularPrice, r.RegularTime)
-	regular := err == nil
-	q.VolumeTime = q.Time
-	extended, price, at := "", scalar{}, scalar{}
-	switch q.MarketState {
-	case tick.MarketPre:
-		extended, price, at = "preMarket", r.PrePrice, r.PreTime
-	case tick.MarketPost:
-		extended, price, at = "postMarket", r.PostPrice, r.PostTime
-	}
-	// Outside of the regular session its last trade stays the latest until the
-	// extended session has one of its own.
-	if extended != "" && price.kind != absent && at.kind != absent {
-		p, t, perr := trade(extended, price, at)
-		if perr != nil {
-			return q, perr
-		}
-		if !regular && !errors.Is(err, errAbsent) {
-			return q, err
-		}
-		if !regular || t >= q.Time {
-			q.Price, q.Time, err = p, t, nil
-		}
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errAbsent) {
 		return q, err
 	}
-
-	if q.Volume, err = r.RegularVolume.int(); err == nil && regular {
-		q.HasVolume = true
-	} else if err != nil && !errors.Is(err, errAbsent) {
-		return q, fmt.Errorf("regularMarketVolume %w", err)
-	}
-	if q.Volume < 0 {
-		return q, fmt.Errorf("regularMarketVolume is negative: %d", q.Volume)
-	}
-	if !q.HasVolume {
-		q.Volume = 0
-	}
-	if v, err := r.Volume24Hr.int(); err == nil && q.HasVolume {
-		q.VolumeRolling = v == q.Volume
+	regular := err == nil
+	q.VolumeTime = q.Time
+	if verr := r.volumes(&q, regular); verr != nil {
+		return q, verr
 	}
 	// What follows is for showing: where it can't be read it is not known.
 	if p, err := r.RegularPreviousClose.price(); err == nil {
 		q.PreviousClose = p
 	}
-	if q.MarketState == tick.MarketPre && q.Time > q.VolumeTime && regular {
-		// Before the opening the session before is the one that Yahoo still calls
-		// the regular one.
-		q.PreviousClose, _ = r.RegularPrice.price()
-	}
 	q.UTCOffset, q.PriceHint = offset(r.UTCOffset, time.Millisecond), priceHint(r.PriceHint)
 	if v, err := r.DelayedBy.int(); err == nil && v > 0 && v < 10_000 {
 		q.Delay = time.Duration(v) * time.Minute
 	}
+
+	session, state, price, at := "postMarket", tick.MarketPost, r.PostPrice, r.PostTime
+	switch q.MarketState {
+	case tick.MarketPre:
+		session, state, price, at = "preMarket", tick.MarketPre, r.PrePrice, r.PreTime
+	case tick.MarketPost, tick.MarketClosed:
+	default:
+		return q, err
+	}
+	// The regular session's last trade stays the latest until the extended session
+	// has one of its own. A price of 0 says that there is none.
+	if zero, zerr := price.price(); price.kind == absent || at.kind == absent || zerr == nil && zero == 0 {
+		return q, err
+	}
+	p, t, xerr := trade(session, price, at)
+	if xerr != nil {
+		return q, xerr
+	}
+	if regular && t <= q.Time {
+		return q, nil
+	}
+	if regular {
+		before := q
+		before.MarketState = tick.MarketRegular
+		q.Regular = &before
+		if state == tick.MarketPre {
+			// Before the opening the session before is the one that Yahoo still calls
+			// the regular one.
+			q.PreviousClose = q.Price
+		}
+	}
+	q.Price, q.Time, q.MarketState = p, t, state
 	return q, nil
+}
+
+// volumes reads the volume of the regular session; without a trade in that there
+// is none to tell.
+func (r *rawQuote) volumes(q *Quote, regular bool) error {
+	v, err := r.RegularVolume.int()
+	switch {
+	case errors.Is(err, errAbsent):
+		return nil
+	case err != nil:
+		return fmt.Errorf("regularMarketVolume %w", err)
+	case v < 0:
+		return fmt.Errorf("regularMarketVolume is negative: %d", v)
+	case !regular:
+		return nil
+	}
+	q.Volume, q.HasVolume = v, true
+	if day, err := r.Volume24Hr.int(); err == nil {
+		q.VolumeRolling = day == v
+	}
+	return nil
 }
 
 // offset reads a distance from UTC; 0 where there is none within a day.

@@ -55,7 +55,7 @@ func TestDecodeQuotes(t *testing.T) {
 			UTCOffset: newYork, PriceHint: 2,
 		},
 		{
-			Symbol: "SLEEP", Name: "Sleeper Inc", Type: "EQUITY", Price: p("20"), Time: 1731618000000, MarketState: tick.MarketClosed,
+			Symbol: "SLEEP", Name: "Sleeper Inc", Type: "EQUITY", Price: p("20.5"), Time: 1731632399000, MarketState: tick.MarketPost,
 			Volume: 5000, HasVolume: true, VolumeTime: 1731618000000, PreviousClose: p("19"), Currency: "USD", Exchange: "NMS",
 			UTCOffset: newYork, PriceHint: 2,
 		},
@@ -87,6 +87,12 @@ func TestDecodeQuotes(t *testing.T) {
 			Volume: 1500, HasVolume: true, VolumeTime: 1731600000000, PriceHint: 2,
 		},
 	}
+	for i, price := range map[int]string{1: "55.5", 3: "77.7", 4: "20"} {
+		before := want[i]
+		before.Price, before.Time, before.MarketState = p(price), before.VolumeTime, tick.MarketRegular
+		want[i].Regular = &before
+	}
+	want[1].Regular.PreviousClose = p("54.25")
 	if d := cmp.Diff(want, quotes); d != "" {
 		t.Errorf("quotes (-want +got):\n%s", d)
 	}
@@ -155,7 +161,7 @@ func checkKind(t *testing.T, err error, kind Kind, text string) {
 	}
 }
 
-func TestExtendedTradesAreTakenOnlyInTheirSessionAndWhenLater(t *testing.T) {
+func TestTheLatestTradeMayBeOneOfAnExtendedSession(t *testing.T) {
 	for _, c := range []struct{ name, fields, price, at string }{
 		{"pre-market", `"marketState":"PRE","preMarketPrice":2,"preMarketTime":2000`, "2", "2000"},
 		{"pre-market trade left over from before the regular one", `"marketState":"PRE","preMarketPrice":2,"preMarketTime":500`, "1", "1000"},
@@ -166,8 +172,11 @@ func TestExtendedTradesAreTakenOnlyInTheirSessionAndWhenLater(t *testing.T) {
 		{"regular hours with a pre-market trade", `"marketState":"REGULAR","preMarketPrice":2,"preMarketTime":2000`, "1", "1000"},
 		{"post-market", `"marketState":"POST","postMarketPrice":3,"postMarketTime":3000`, "3", "3000"},
 		{"post-market with a pre-market trade only", `"marketState":"POST","preMarketPrice":2,"preMarketTime":2000`, "1", "1000"},
-		{"after the post-market", `"marketState":"POSTPOST","postMarketPrice":3,"postMarketTime":3000`, "1", "1000"},
-		{"closed", `"marketState":"CLOSED","postMarketPrice":3,"postMarketTime":3000`, "1", "1000"},
+		{"after the post-market", `"marketState":"POSTPOST","postMarketPrice":3,"postMarketTime":3000`, "3", "3000"},
+		{"closed", `"marketState":"CLOSED","postMarketPrice":3,"postMarketTime":3000`, "3", "3000"},
+		{"before the pre-market of the next day", `"marketState":"PREPRE","postMarketPrice":3,"postMarketTime":3000`, "3", "3000"},
+		{"closed, with a post-market trade left over from the day before", `"marketState":"CLOSED","postMarketPrice":3,"postMarketTime":900`, "1", "1000"},
+		{"post-market price of 0", `"marketState":"POST","postMarketPrice":0,"postMarketTime":0`, "1", "1000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			body := `{"quoteResponse":{"result":[{"symbol":"A","regularMarketPrice":1,"regularMarketTime":1000,"regularMarketVolume":7,` + c.fields + `}]}}`
@@ -178,6 +187,10 @@ func TestExtendedTradesAreTakenOnlyInTheirSessionAndWhenLater(t *testing.T) {
 			q := quotes[0]
 			if q.Price != price(t, c.price) || q.Time != int64(price(t, c.at)/tick.Unit)*1000 || q.VolumeTime != 1_000_000 || q.Volume != 7 {
 				t.Errorf("price %v at %d, volume %d of %d", q.Price, q.Time, q.Volume, q.VolumeTime)
+			}
+			extended := q.MarketState == tick.MarketPre || q.MarketState == tick.MarketPost
+			if r := q.Regular; (c.price == "1") != (r == nil) || r != nil && (!extended || r.Price != price(t, "1") || r.Time != 1_000_000 || r.MarketState != tick.MarketRegular) {
+				t.Errorf("the regular trade is %+v, of a quote %+v", r, q)
 			}
 		})
 	}

@@ -99,12 +99,19 @@ func TestQuotesAreReadBackAsTheMarketIs(t *testing.T) {
 			}
 			for _, q := range quotes {
 				snap, _ := s.Market.At(q.Symbol, at)
-				want := snap.Regular
-				if x := snap.Extended; x != nil && (snap.State == Pre || snap.State == Post) {
-					want = *x
+				same := func(q *yahoo.Quote, want Trade, state tick.MarketState) bool {
+					return q.Price == want.Price && q.Time == want.Time/1000*1000 && q.Volume == snap.DayVolume && q.MarketState == state
 				}
-				if q.Price != want.Price || q.Time != want.Time/1000*1000 || q.Volume != snap.DayVolume || q.MarketState != tick.ParseMarketState(string(snap.State)) {
-					t.Errorf("%s: quote %+v of %+v", at, q, snap)
+				ok := same(&q, snap.Regular, tick.ParseMarketState(string(snap.State))) && q.Regular == nil
+				if x := snap.Extended; x != nil {
+					session := tick.MarketPost
+					if snap.State == Pre {
+						session = tick.MarketPre
+					}
+					ok = same(&q, *x, session) && q.Regular != nil && same(q.Regular, snap.Regular, tick.MarketRegular)
+				}
+				if !ok {
+					t.Errorf("%s: quote of %s: %s at %d, %s; market has %+v in state %s", at, q.Symbol, q.Price, q.Time, q.MarketState, snap.Regular, snap.State)
 				}
 			}
 		}
