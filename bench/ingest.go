@@ -102,8 +102,8 @@ func (b *bench) verifyTopic(ctx context.Context, source replay.Source) error {
 	}
 	next := map[string]int{}
 	err := b.eachTick(ctx, func(key string, t *tick.Tick) error {
-		i := next[t.Symbol]
-		next[t.Symbol] = i + 1
+		i := next[key]
+		next[key] = i + 1
 		if key != t.Symbol || i >= len(want[t.Symbol]) || t.ID() != want[t.Symbol][i] {
 			return fmt.Errorf("tick %d of %s, with key %q, is %+v", i, t.Symbol, key, *t)
 		}
@@ -121,7 +121,7 @@ func (b *bench) verifyTopic(ctx context.Context, source replay.Source) error {
 }
 
 // eachTick calls f with every tick that is in the topic, a partition's in order.
-// The tick is f's only until it returns.
+// The tick with its strings is f's only until it returns.
 func (b *bench) eachTick(ctx context.Context, f func(key string, t *tick.Tick) error) error {
 	info, err := b.client.TopicInfo(ctx, b.bus.TicksTopic)
 	if err != nil {
@@ -276,13 +276,13 @@ func (b *bench) fetch(ctx context.Context) (int64, error) {
 func (b *bench) verifyNew(ctx context.Context) (n int64, err error) {
 	type place struct{ time, seq int64 }
 	last := map[string]place{}
-	err = b.eachTick(ctx, func(_ string, t *tick.Tick) error {
+	err = b.eachTick(ctx, func(symbol string, t *tick.Tick) error {
 		n++
 		at := place{t.EventTime, t.Seq}
-		if before, ok := last[t.Symbol]; ok && (at.time < before.time || at.time == before.time && at.seq <= before.seq) {
-			return fmt.Errorf("a tick of %s at %d (seq %d) comes after one at %d (seq %d)", t.Symbol, at.time, at.seq, before.time, before.seq)
+		if before, ok := last[symbol]; ok && (at.time < before.time || at.time == before.time && at.seq <= before.seq) {
+			return fmt.Errorf("a tick of %s at %d (seq %d) comes after one at %d (seq %d)", symbol, at.time, at.seq, before.time, before.seq)
 		}
-		last[strings.Clone(t.Symbol)] = at
+		last[symbol] = at
 		return nil
 	})
 	return n, err
