@@ -80,7 +80,7 @@ func run(ctx context.Context) error {
 	list := ask.NewList(functions, h.SetList)
 	letters, latency := pulse.NewLetters(), &pulse.Latency{}
 	pipeline := pulse.New(pulse.Config{
-		Client: client, Topic: kafka.TicksTopic, Groups: cfg.Groups, Functions: cfg.Functions, Targets: targets,
+		Log: client, Topic: kafka.TicksTopic, Groups: cfg.Groups, Functions: cfg.Functions, Targets: targets,
 		Ask: functions, Letters: letters, Latency: latency, Hub: h, Sealed: history.Changed,
 	})
 	var health service.Health

@@ -4,13 +4,9 @@ package feedtest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"net/http"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -24,6 +20,7 @@ import (
 
 // Symbol is one symbol of the market.
 type Symbol struct {
+	// Name is what it is called on the exchange, as in AAPL.
 	Name, Currency, Exchange string
 	Start                    float64 // its price, about
 	Decimals                 int
@@ -68,6 +65,11 @@ func Many(n int) []Symbol {
 type Market struct {
 	Source tick.Source
 	Log    int32
+	// Delay is how far trades lie behind the time at which they come in, and State,
+	// where it is not unknown, is that of all exchanges. They may be changed while
+	// nothing else is called.
+	Delay time.Duration
+	State tick.MarketState
 
 	mu      sync.Mutex
 	rnd     *rand.Rand
@@ -82,18 +84,24 @@ type state struct {
 	dayVolume       int64
 	windows         map[int64]*window.State
 	versions        map[int64]int64
+	rests           bool // does not trade
 }
 
 // New makes a market that is the same for the same seed.
 func New(seed uint64, symbols []Symbol) *Market {
 	m := &Market{Source: tick.SourceSimulated, Log: 1 << 16, rnd: rand.New(rand.NewPCG(seed, 1))}
 	for _, s := range symbols {
-		st := &state{Symbol: s, windows: map[int64]*window.State{}, versions: map[int64]int64{}}
-		st.price = st.round(s.Start)
-		st.previous = st.round(s.Start * (1 + m.rnd.NormFloat64()*0.012))
-		m.symbols = append(m.symbols, st)
+		m.list(s)
 	}
 	return m
+}
+
+// list has a symbol trade from here on.
+func (m *Market) list(s Symbol) {
+	st := &state{Symbol: s, windows: map[int64]*window.State{}, versions: map[int64]int64{}}
+	st.price = st.round(s.Start)
+	st.previous = st.round(s.Start * (1 + m.rnd.NormFloat64()*0.012))
+	m.symbols = append(m.symbols, st)
 }
 
 func (s *state) round(price float64) tick.Price {
@@ -114,7 +122,7 @@ func (m *Market) trade(s *state, at time.Time) *windowpb.Update {
 }
 
 func (m *Market) add(s *state, at time.Time, price tick.Price, size int64) *windowpb.Update {
-	ms := at.UnixMilli()
+	ms := at.Add(-m.Delay).UnixMilli()
 	start := window.Start(ms)
 	w := s.windows[start]
 	if w == nil {
@@ -126,16 +134,24 @@ func (m *Market) add(s *state, at time.Time, price tick.Price, size int64) *wind
 	s.versions[start] = m.offset
 	s.dayVolume += size
 	u := Update(s.Name, start, m.Log, m.offset, *w)
+	u.Latest = m.latest(s, ms, price)
+	return u
+}
+
+func (m *Market) latest(s *state, ms int64, price tick.Price) *windowpb.Latest {
 	volume, previous := s.dayVolume, int64(s.previous)
-	u.Latest = &windowpb.Latest{
+	if m.State != tick.MarketUnknown {
+		s.State = m.State
+	}
+	l := &windowpb.Latest{
 		EventTime: ms, ReceivedTime: time.Now().UnixMilli(), LogTime: time.Now().UnixMilli(),
 		PreviousClose: &previous, Currency: s.Currency, Exchange: s.Exchange,
 		MarketState: int32(s.State), Source: int32(m.Source), Price: int64(price),
 	}
 	if !s.NoVolume {
-		u.Latest.DayVolume = &volume
+		l.DayVolume = &volume
 	}
-	return u
+	return l
 }
 
 // Update makes the wire form of a window's state, without what the latest trade says.
@@ -155,9 +171,14 @@ func Update(symbol string, start int64, log int32, version int64, w window.State
 func (m *Market) Step(n int) []*windowpb.Update {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	updates := make([]*windowpb.Update, n)
-	for i := range updates {
-		updates[i] = m.trade(m.symbols[m.rnd.IntN(len(m.symbols))], time.Now())
+	if len(m.symbols) == 0 {
+		return nil
+	}
+	updates := make([]*windowpb.Update, 0, n)
+	for range n {
+		if s := m.symbols[m.rnd.IntN(len(m.symbols))]; !s.rests {
+			updates = append(updates, m.trade(s, time.Now()))
+		}
 	}
 	return updates
 }
@@ -188,6 +209,13 @@ func (m *Market) Past(length time.Duration, perMinute int) []*windowpb.Update {
 	return updates
 }
 
+// Offset is how many trades there have been.
+func (m *Market) Offset() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.offset
+}
+
 // Window returns the true state of a window.
 func (m *Market) Window(symbol string, start int64) window.State {
 	m.mu.Lock()
@@ -211,85 +239,4 @@ func Publish(ctx context.Context, p *bus.Producer, updates []*windowpb.Update) e
 		messages[i] = kafka.Message{Key: fmt.Appendf(nil, "%s|%d|%d", u.Symbol, u.Start, u.Log), Value: value}
 	}
 	return p.Publish(ctx, messages)
-}
-
-// Gateway answers as the candles function behind a gateway, from the market's
-// windows and, for what lies before them, from made-up candles.
-func (m *Market) Gateway() http.Handler {
-	lengths := map[string]int64{"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}
-	type candle struct {
-		Start     time.Time  `json:"start"`
-		Open      tick.Price `json:"open"`
-		High      tick.Price `json:"high"`
-		Low       tick.Price `json:"low"`
-		Close     tick.Price `json:"close"`
-		Volume    int64      `json:"volume"`
-		TickCount int64      `json:"tick_count"`
-		Source    string     `json:"source"`
-		Sealed    bool       `json:"sealed"`
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		q := r.URL.Query()
-		length := lengths[q.Get("interval")]
-		i := slices.IndexFunc(m.symbols, func(s *state) bool { return s.Name == q.Get("symbol") })
-		if r.URL.Path != "/function/candles" || length == 0 || i < 0 {
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(http.StatusNotFound)
-			_, _ = fmt.Fprintf(w, `{"status":404,"detail":"No trade of symbol %q was ever seen."}`, q.Get("symbol"))
-			return
-		}
-		s := m.symbols[i]
-		to := time.Now().UnixMilli()
-		if t, err := strconv.ParseInt(q.Get("to"), 10, 64); err == nil {
-			to = t
-		}
-		sums := map[int64]*window.State{}
-		for start, state := range s.windows {
-			bucket := start - start%length
-			if sums[bucket] == nil {
-				sums[bucket] = &window.State{}
-			}
-			sums[bucket].Merge(state)
-		}
-		first := int64(math.MaxInt64)
-		for start := range s.windows {
-			first = min(first, start)
-		}
-		var list []candle
-		rnd := rand.New(rand.NewPCG(uint64(length), uint64(i)))
-		at := float64(s.price)
-		if o := sums[first-first%length]; o != nil {
-			at = float64(o.Open.Price)
-		}
-		for bucket := to - to%length; len(list) < 500 && bucket > to-500*length; bucket -= length {
-			if sum := sums[bucket]; sum != nil {
-				list = append(list, candle{
-					time.UnixMilli(bucket).UTC(), tick.Price(sum.Open.Price), tick.Price(sum.High.Price),
-					tick.Price(sum.Low.Price), tick.Price(sum.Close.Price), sum.Volume, sum.Count, m.Source.String(), false,
-				})
-				continue
-			}
-			if bucket >= first {
-				continue
-			}
-			scale := math.Sqrt(float64(length)/60_000) * 0.0006
-			end := at
-			at = end * (1 + rnd.NormFloat64()*scale)
-			high := max(at, end) * (1 + math.Abs(rnd.NormFloat64())*scale/2)
-			low := min(at, end) * (1 - math.Abs(rnd.NormFloat64())*scale/2)
-			c := candle{
-				time.UnixMilli(bucket).UTC(), tick.Price(at), tick.Price(high), tick.Price(low), tick.Price(end),
-				int64(math.Exp(rnd.NormFloat64()*0.5) * float64(length) / 20), 100, m.Source.String(), true,
-			}
-			for _, p := range []*tick.Price{&c.Open, &c.High, &c.Low, &c.Close} {
-				*p = s.round(float64(*p) / float64(tick.Unit))
-			}
-			list = append(list, c)
-		}
-		slices.Reverse(list)
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"symbol": s.Name, "interval": q.Get("interval"), "candles": list})
-	})
 }

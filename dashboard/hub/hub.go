@@ -106,11 +106,15 @@ type Hub struct {
 	beat       uint64
 	pipeline   *Message // nil before the first
 	watchers   int      // clients that want it
+	peeked     time.Time
 	list       map[string]board.Facts
 	listRev    int64
 	seal       *Seal
 	refused    bool
 }
+
+// peekTime is how long somebody who has asked for the pipeline may ask again.
+const peekTime = 10 * time.Second
 
 // Seal is how far function seal has got: minutes sealed for the first time and
 // again, and live states corrected, since its process began.
@@ -269,10 +273,12 @@ func (h *Hub) SetPipeline(data []byte) {
 	h.mu.Unlock()
 }
 
-// Pipeline returns the last such message, nil before the first.
+// Pipeline returns the last such message, nil before the first. Whoever asks is
+// taken for a client that wants it for a while.
 func (h *Hub) Pipeline() []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.peeked = time.Now()
 	if h.pipeline == nil {
 		return nil
 	}
@@ -283,6 +289,9 @@ func (h *Hub) Pipeline() []byte {
 func (h *Hub) Watchers() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if time.Since(h.peeked) < peekTime {
+		return h.watchers + 1
+	}
 	return h.watchers
 }
 

@@ -91,6 +91,9 @@ func (l *Letters) Newest(limit int) LettersReport {
 
 func (l *Letters) reportLocked() LettersReport {
 	r := LettersReport{Problem: l.problem}
+	if len(l.ends) == 0 { // what has been added did not come from a topic
+		r.Total, r.Newest = int64(len(l.list)), int64(len(l.list))
+	}
 	for p, end := range l.ends {
 		r.Total += end - l.starts[p]
 		r.Newest += end
@@ -179,7 +182,7 @@ func (l *Letters) read(ctx context.Context, c *bus.Cursor, partition int) error 
 			if !more {
 				break
 			}
-			l.add(letter(&r))
+			l.Add(letter(&r))
 		}
 		l.mu.Lock()
 		l.starts[partition] = min(chunk.Start, chunk.End)
@@ -188,7 +191,8 @@ func (l *Letters) read(ctx context.Context, c *bus.Cursor, partition int) error 
 	}
 }
 
-func (l *Letters) add(letter Letter) {
+// Add takes in a dead letter.
+func (l *Letters) Add(letter Letter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(l.list, letter.Time+1, func(x Letter, t int64) int { return int(x.Time - t) })
@@ -272,8 +276,7 @@ func printable(b []byte) bool {
 // what would change how the text around it reads.
 func plain(b []byte, n int) string {
 	var out strings.Builder
-	for i, r := range strings.ToValidUTF8(string(b[:min(len(b), 4*n)]), "\uFFFD") {
-		_ = i
+	for _, r := range strings.ToValidUTF8(string(b[:min(len(b), 4*n)]), "\uFFFD") {
 		if n == 0 {
 			break
 		}

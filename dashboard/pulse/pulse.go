@@ -22,9 +22,16 @@ import (
 	"ticktape/internal/bus"
 )
 
+// Log is what is asked of Kafka. *bus.Client says what each method does.
+type Log interface {
+	TopicInfo(ctx context.Context, topic string) (bus.Info, error)
+	Committed(ctx context.Context, group, topic string) (map[int]int64, error)
+	Ends(ctx context.Context, topic string, partitions []int) (map[int]int64, error)
+}
+
 // Config says what to measure.
 type Config struct {
-	Client *bus.Client
+	Log Log
 	// Topic is that of ticks.
 	Topic string
 	// Groups are consumer groups of it, which have the names of their functions.
@@ -149,11 +156,11 @@ func (p *Pulse) readKafka(ctx context.Context) {
 	defer cancel()
 	s := lagSample{at: time.Now(), committed: map[string]map[int]int64{}}
 	problems := map[string]string{}
-	info, err := p.cfg.Client.TopicInfo(ctx, p.cfg.Topic)
+	info, err := p.cfg.Log.TopicInfo(ctx, p.cfg.Topic)
 	if err == nil {
 		// Ends are read after the commits, or a group could seem to be past them.
 		for _, group := range p.cfg.Groups {
-			offsets, err := p.cfg.Client.Committed(ctx, group, p.cfg.Topic)
+			offsets, err := p.cfg.Log.Committed(ctx, group, p.cfg.Topic)
 			if err != nil {
 				problems[group] = "Its position can't be read: " + err.Error() + "."
 				continue
@@ -164,7 +171,7 @@ func (p *Pulse) readKafka(ctx context.Context) {
 		for i := range partitions {
 			partitions[i] = i
 		}
-		s.ends, err = p.cfg.Client.Ends(ctx, p.cfg.Topic, partitions)
+		s.ends, err = p.cfg.Log.Ends(ctx, p.cfg.Topic, partitions)
 	}
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return

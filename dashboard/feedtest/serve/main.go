@@ -1,0 +1,38 @@
+// Serve serves the dashboard on a made-up market, without Kafka or functions: for
+// work on the page. POST /control/STATE shows a state, GET /control/ lists them.
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"ticktape/dashboard/feedtest/stage"
+	"ticktape/internal/service"
+)
+
+type settings struct {
+	Addr    string `env:"STAGE_ADDR" envDefault:"127.0.0.1:8099"`
+	Symbols int    `env:"STAGE_SYMBOLS" envDefault:"20"`
+	// Rate is in trades a second.
+	Rate int `env:"STAGE_RATE" envDefault:"45"`
+}
+
+func main() { service.Main("stage", run) }
+
+func run(ctx context.Context) error {
+	cfg, err := service.Load[settings]()
+	if err != nil {
+		return err
+	}
+	s, err := stage.New(cfg.Symbols, cfg.Rate)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	ln, err := service.Listen(ctx, "STAGE_ADDR", cfg.Addr)
+	if err != nil {
+		return err
+	}
+	slog.Info("a made-up dashboard is served", "url", "http://"+ln.Addr().String(), "states", "http://"+ln.Addr().String()+"/control/")
+	return service.Serve(ctx, ln, s)
+}
