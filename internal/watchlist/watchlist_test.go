@@ -151,3 +151,17 @@ func TestParseList(t *testing.T) {
 		t.Errorf("%d default symbols", len(got))
 	}
 }
+
+func FuzzSymbolOf(f *testing.F) {
+	f.Add("symbol=aapl", []byte(nil))
+	f.Add("", []byte(`{"symbol":"^gspc"}`))
+	f.Fuzz(func(t *testing.T, query string, body []byte) {
+		s, err := symbolOf(query, body)
+		if err != nil {
+			return
+		}
+		if again, err := Parse(s); err != nil || again != s {
+			t.Errorf("%q of %q and %q: %v", s, query, body, err)
+		}
+	})
+}

@@ -118,8 +118,11 @@ func (s *Spec) Check(t testing.TB, req handler.Request, function string, res han
 	if err != nil {
 		t.Fatalf("%s is not described: %v", function, err)
 	}
-	in := &openapi3filter.RequestValidationInput{Request: asked, PathParams: params, Route: route}
-	if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil && res.StatusCode == http.StatusOK {
+	in := &openapi3filter.RequestValidationInput{
+		Request: asked, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
+	}
+	if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil && res.StatusCode < 300 {
 		t.Errorf("%s?%s: a request that is not as described was answered: %v", function, query, err)
 	}
 	err = openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
