@@ -26,6 +26,15 @@ func (c *Client) DeadLetterProducer(topic string) *Producer {
 	return c.producer(topic, maxDeadLetter)
 }
 
+// OnceProducer makes a producer that sends each message once: what is not
+// acknowledged is an error at once, so that the caller can look into the log
+// before it publishes that again.
+func (c *Client) OnceProducer(topic string) *Producer {
+	p := c.Producer(topic)
+	p.writer.MaxAttempts = 1
+	return p
+}
+
 func (c *Client) producer(topic string, maxBytes int64) *Producer {
 	return &Producer{topic: topic, writer: &kafka.Writer{
 		Addr:     c.addr,

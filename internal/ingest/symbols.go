@@ -30,6 +30,11 @@ const (
 	maxName = 120
 )
 
+// ClaimNotice is how long a claim is there before its owner publishes, unless a
+// call of fetch has read it: so one that a fetcher has not seen has published
+// nothing if the fetcher reads the list that often.
+const ClaimNotice = 30 * time.Second
+
 // readList brings the watch list up to date. Where it can't be read the last one
 // goes on to be used: trades of now matter more than changes of the list. A claim
 // that is in it counts for as long, which loses no trade twice: without Cassandra
@@ -37,6 +42,9 @@ const (
 func (f *Fetcher) readList(ctx context.Context, sum *Summary) error {
 	list, err := f.watch.List(ctx)
 	if err == nil {
+		if f.now().Sub(f.read) > ClaimNotice {
+			clear(f.sure) // a claim may have come and gone unseen
+		}
 		f.list, f.read = list, f.now()
 		f.forget()
 		return nil
