@@ -9,7 +9,7 @@ import (
 )
 
 // batchOf makes n records of the given number of symbols within two minutes.
-func batchOf(b *testing.B, n, symbols int, e tick.Encoding) []trigger.Record {
+func batchOf(b testing.TB, n, symbols int, e tick.Encoding) []trigger.Record {
 	records := make([]trigger.Record, n)
 	for i := range records {
 		at := int64(1_700_000_040_000) + int64(i)*120_000/int64(n)

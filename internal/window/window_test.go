@@ -181,3 +181,14 @@ func BenchmarkAdd(b *testing.B) {
 		s.Add(Point{EventTime: i, Offset: i, Price: 18_744_000_000 + i&0xffff}, 100)
 	}
 }
+
+func TestAddAllocatesNothing(t *testing.T) {
+	var s State
+	i := int64(0)
+	if n := testing.AllocsPerRun(1000, func() {
+		s.Add(Point{EventTime: i, Offset: i, Price: 18_744_000_000 + i&0xffff}, 100)
+		i++
+	}); n != 0 {
+		t.Errorf("%v allocations a tick", n)
+	}
+}
