@@ -11,13 +11,15 @@ function licences(): Plugin {
   return {
     name: 'licences',
     generateBundle() {
+      // The npm package comes without the NOTICE that its licence wants kept.
+      const notice = readFileSync('NOTICE', 'utf8');
       const parts = shipped.map((name) => {
         const about = JSON.parse(readFileSync(`node_modules/${name}/package.json`, 'utf8')) as { version: string; license: string; author?: string };
         const file = `node_modules/${name}/LICENSE`;
         const text = existsSync(file) ? readFileSync(file, 'utf8').trim() : `Licence: ${about.license}. By ${about.author ?? name}.`;
         return `${name} ${about.version}\n\n${text}\n`;
       });
-      this.emitFile({ type: 'asset', fileName: 'licences.txt', source: parts.join(`\n${'-'.repeat(80)}\n\n`) });
+      this.emitFile({ type: 'asset', fileName: 'licences.txt', source: [notice, ...parts].join(`\n${'-'.repeat(80)}\n\n`) });
     },
   };
 }

@@ -1,4 +1,5 @@
 import { Signal } from './store';
+import { useZone } from './text';
 
 export const themes = ['auto', 'dark', 'light', 'contrast'] as const;
 export const palettes = ['classic', 'safe'] as const;
@@ -17,9 +18,12 @@ export interface Settings {
   tape: boolean;
   /** Width of the watch list beside the chart in CSS pixels; 0 for what suits the window. */
   listWidth: number;
+  /** The length of candles and the indicators that were last chosen, as the address has them. */
+  interval: string;
+  indicators: string;
 }
 
-const usual: Settings = { theme: 'auto', palette: 'classic', zone: 'exchange', motion: 'auto', density: 'roomy', tape: true, listWidth: 0 };
+const usual: Settings = { theme: 'auto', palette: 'classic', zone: 'exchange', motion: 'auto', density: 'roomy', tape: true, listWidth: 0, interval: '', indicators: '' };
 const allowed: { [K in keyof Settings]?: readonly unknown[] } = { theme: themes, palette: palettes, zone: zones, motion: motions, density: densities };
 
 // public/theme.js reads the same place before the first paint.
@@ -34,9 +38,16 @@ export class SettingsStore {
   readonly all: Signal<Settings>;
   /** Counts how often the page's colours have changed: what is drawn on a canvas follows it. */
   readonly look = new Signal(0);
+  /** Whose clock times are written by, alone. */
+  readonly zone: Signal<Settings['zone']>;
 
   constructor() {
     this.all = new Signal(read());
+    this.zone = new Signal(this.all.get().zone);
+    this.all.follow((s) => {
+      useZone(s.zone);
+      this.zone.set(s.zone);
+    });
     this.all.follow(() => this.dress());
     for (const query of [light, contrast, calmer]) query.addEventListener('change', () => this.dress());
     // Another tab's settings are this one's too.

@@ -5,9 +5,11 @@ import { popup } from './popup';
 import { Tape } from './tape';
 import { densities, motions, palettes, themes, zones, type Settings } from './settings';
 import { statusOf } from './status';
-import { clockText, useZone, zoneName } from './text';
+import { clockText, zoneName, zonedText } from './text';
 import { views, type Mounted, type View } from './view';
 import type { Pulse } from './wire';
+
+const narrow = matchMedia('(max-width: 720px)');
 
 /** The frame around the views: navigation, how things are, settings, the tape and the pulse. */
 export class Shell {
@@ -46,7 +48,6 @@ export class Shell {
       app.settings.set({ zone: zones[(now + 1) % zones.length]! });
     });
     app.settings.all.follow((s) => {
-      useZone(s.zone);
       byId('tape-box').hidden = !s.tape;
       this.tick();
     });
@@ -61,6 +62,12 @@ export class Shell {
       const icon = svgElement('svg', { viewBox: '0 0 20 20', 'aria-hidden': 'true' });
       icon.append(svgElement('path', { d: v.icon }));
       link.append(icon, element('span', '', v.title));
+      link.addEventListener('click', (e) => {
+        // On a phone the way back from a chart to the list.
+        if (this.shown !== v.id || !this.app.router.get().symbol || !narrow.matches) return;
+        e.preventDefault();
+        this.app.router.go({ symbol: '' });
+      });
       nav.append(link);
       const host = element('div', 'view');
       host.id = `view-${v.id}`;
@@ -182,10 +189,12 @@ export class Shell {
     const now = this.app.clock.serverNow();
     const clock = byId('clock');
     const { zone } = this.app.settings.get();
-    setText(clock, clockText(now));
+    // The clock of the exchange whose symbol is looked at; where there is none, this device's.
+    const exchange = zone === 'exchange' ? this.app.market.quotes.get(this.app.router.get().symbol)?.info.exchange : '';
+    setText(clock, exchange ? zonedText(now, 'second', exchange) : clockText(now));
     clock.setAttribute('datetime', new Date(now).toISOString());
-    setText(byId('clock-zone'), zone === 'utc' ? 'UTC' : zone === 'local' ? 'local' : 'exch.');
-    byId('zone').title = `${clockText(now)} ${zoneName(now, '')}. Times of trades and candles are ${zone === 'exchange' ? 'by the exchange’s clock' : zone === 'local' ? 'local' : 'UTC'}. Press for another.`;
+    setText(byId('clock-zone'), exchange || zone !== 'exchange' ? zoneName(now, exchange || '') : 'local');
+    byId('zone').title = `Times are ${zone === 'exchange' ? 'by each exchange’s clock' : zone === 'local' ? 'by this device’s clock' : 'UTC'}. Press for another.`;
   }
 
   /** Writes the pulse at the foot of the page. */

@@ -63,7 +63,7 @@ export function zoneFor(exchange: string): string | undefined {
 
 /** A time (ms) as set: by the exchange's clock, this device's, or UTC. */
 export function zonedText(ms: number, shape: Shape, exchange: string): string {
-  return formatter(shape, zoneFor(exchange)).format(ms);
+  return formatter(shape, zoneFor(exchange)).format(ms).replace(', ', ' ');
 }
 
 /** When a market opens next, in words: "opens Wed 09:30 EST". */
@@ -84,13 +84,18 @@ export function clockText(ms: number): string {
 /** The short name of the zone that an exchange's times are written in, such as EST or UTC. */
 export function zoneName(ms: number, exchange: string): string {
   const timeZone = zoneFor(exchange);
-  const key = `name ${timeZone ?? ''}`;
-  let f = formats.get(key);
-  if (!f) {
-    f = new Intl.DateTimeFormat('en-US', { timeZoneName: 'short', ...(timeZone ? { timeZone } : {}) });
-    formats.set(key, f);
+  // Each locale knows short names for its own part of the world.
+  for (const locale of ['en-US', 'en-GB', 'en-AU', 'en-IN']) {
+    const key = `${locale} ${timeZone ?? ''}`;
+    let f = formats.get(key);
+    if (!f) {
+      f = new Intl.DateTimeFormat(locale, { timeZoneName: 'short', ...(timeZone ? { timeZone } : {}) });
+      formats.set(key, f);
+    }
+    const name = f.formatToParts(ms).find((p) => p.type === 'timeZoneName')?.value ?? '';
+    if (!/^(GMT|UTC)[+-]/.test(name) || locale === 'en-IN') return name;
   }
-  return f.formatToParts(ms).find((p) => p.type === 'timeZoneName')?.value ?? '';
+  return '';
 }
 
 function formatter(shape: Shape, timeZone: string | undefined): Intl.DateTimeFormat {

@@ -33,7 +33,9 @@ test('deltas that lead on from the snapshot are taken, and a gap is noticed', as
   assert.equal(m.advance({ type: 'delta', epoch: 'e', from: 5, seq: 9, quotes: [quote('A', '2', [{ start: 60000, close: '2' }])] }), true);
   assert.equal(m.quotes.get('A').price, '2');
   assert.deepEqual(m.quotes.get('A').spark, [[0, '1'], [60000, '2']]);
-  assert.equal(m.advance({ type: 'delta', epoch: 'e', from: 8, seq: 10, quotes: [] }), false, 'a delta was missed');
+  assert.equal(m.advance({ type: 'delta', epoch: 'e', from: 4, seq: 9, quotes: [], removed: ['B'] }), true, 'one that begins earlier does no harm');
+  assert.equal(m.quotes.has('B'), false, 'what is not shown any more is gone');
+  assert.equal(m.advance({ type: 'delta', epoch: 'e', from: 10, seq: 11, quotes: [] }), false, 'a delta was missed');
   assert.equal(m.place(), null, 'the place is not known any more');
   m.reset({ type: 'snapshot', epoch: 'f', seq: 2, quotes: [quote('B', '3')] });
   assert.deepEqual([...m.quotes.keys()], ['B']);

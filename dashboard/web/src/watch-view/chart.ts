@@ -92,6 +92,7 @@ export class ChartView {
   private oldest = false;
   private readonly changed = new Set<number>(); // candles to draw in the next frame
   private hovered: number | null = null;
+  private fitted = false;
   private palette = { up: '', down: '' };
 
   constructor(
@@ -124,6 +125,7 @@ export class ChartView {
       this.hovered = p.time === undefined ? null : (p.time as number) * 1000;
       this.on.read();
     });
+    this.chart.timeScale().subscribeSizeChange(() => this.fit());
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (this.bars.length === 0 || !range) return;
       this.on.scrolled(range.to < this.bars.length - 1);
@@ -267,7 +269,10 @@ export class ChartView {
 
   /** Writes times by another clock, or draws with other colours. */
   restyle(): void {
+    const before = this.scale.zone;
     this.zone();
+    // The library finds anew where days begin for data that are new to it alone.
+    if (before !== this.scale.zone) for (const s of [this.series, this.volume, ...this.drawn.map((d) => d.series)]) s?.setData([]);
     this.compose();
   }
 
@@ -403,7 +408,7 @@ export class ChartView {
       const bands = new Bollinger(n, k);
       const colour = next();
       const edge = { lineStyle: LineStyle.Solid };
-      add(bands, line('bb', `BB ${n}, ${k}`, colour, bands.lines[0], 0, { lineStyle: LineStyle.Dashed }), line('bb', 'upper', colour, bands.lines[1], 0, edge), line('bb', 'lower', colour, bands.lines[2], 0, edge));
+      add(bands, line('bb', `BB ${n}, ${k}`, colour, bands.lines[0], 0, { lineStyle: LineStyle.Dashed }), line('bb', `BB ${n}, ${k} upper`, colour, bands.lines[1], 0, edge), line('bb', `BB ${n}, ${k} lower`, colour, bands.lines[2], 0, edge));
     }
     if (this.chosen.rsi !== null) {
       const rsi = new Rsi(this.chosen.rsi);
@@ -412,6 +417,7 @@ export class ChartView {
         priceFormat: { type: 'custom', formatter: (v: number) => v.toFixed(1), minMove: 0.1 },
         autoscaleInfoProvider: () => ({ priceRange: { minValue: 10, maxValue: 90 } }),
       });
+      drawn.series.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.08 } });
       for (const level of [30, 70]) drawn.series.createPriceLine({ price: level, color: token('--ink-3'), lineWidth: 1, lineStyle: LineStyle.Dashed, axisLabelVisible: false });
       add(rsi, drawn);
     }
@@ -446,12 +452,19 @@ export class ChartView {
     this.recompute(0);
     for (const d of this.drawn) d.series.setData(this.bars.map((b, i) => pointOf(b.time, d.line[i] ?? null)));
     // The library keeps the distance to the newest candle by itself.
-    if ((!stay || was === 0) && this.bars.length > 0) {
-      // A market that has just begun has few; they are drawn wide rather than lost at the edge.
-      const shown = Math.min(usualCandles, Math.floor(this.container.clientWidth / 6), Math.max(this.bars.length, fewestCandles));
-      this.chart.timeScale().setVisibleLogicalRange({ from: this.bars.length - shown, to: this.bars.length + 4 });
-    }
+    if (!stay || was === 0) this.fitted = false;
+    this.fit();
     this.on.read();
+  }
+
+  /** Shows the newest candles, as many as are seen well; waits until the chart has a size. */
+  private fit(): void {
+    const width = this.chart.timeScale().width();
+    if (this.fitted || this.bars.length === 0 || width === 0) return;
+    this.fitted = true;
+    // A market that has just begun has few; they are drawn wide rather than lost at the edge.
+    const shown = Math.min(usualCandles, Math.floor(width / 6), Math.max(this.bars.length, fewestCandles));
+    this.chart.timeScale().setVisibleLogicalRange({ from: this.bars.length - shown, to: this.bars.length + 4 });
   }
 
   private recompute(from: number): void {

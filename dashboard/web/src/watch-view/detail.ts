@@ -5,13 +5,16 @@ import { element, setText, svgElement } from '../dom';
 import { formatChosen, parseChosen, usual, type Chosen } from '../indicators';
 import { popup } from '../popup';
 import { saveCSV, type TableSource } from '../table';
-import { age, arrow, changeText, decimalsOf, markets, openingText, percentText, priceText, signed } from '../text';
+import { age, arrow, changeText, decimalsOf, markets, openingText, percentText, priceText, signed, zoneFor } from '../text';
 import type { QuoteUpdate } from '../wire';
 import { ChartView, type ChartNote, type Drawn } from './chart';
 import { IndicatorMenu } from './indicator-menu';
 import { staleAfter } from './rows';
 
 const mostCompared = 5;
+
+/** The chip of the legend that a line belongs to. */
+const chipOf = (d: Drawn) => d.label.replace(/ (upper|lower)$/, '');
 
 /** The chosen symbol: its figures, and its chart. */
 export class Detail {
@@ -42,13 +45,18 @@ export class Detail {
   private symbol = '';
   private interval: Interval = '1m';
   private exchange = '';
+  private zone: string | undefined;
   private with: string | null = null;
   private compared = '';
   private sealed = '';
   private epoch: string | undefined;
 
   constructor(private readonly app: App) {
-    this.menu = new IndicatorMenu((chosen, sessions) => app.router.go({ params: { with: formatChosen(chosen) || 'none', sessions: sessions ? '' : 'off' } }, true));
+    this.menu = new IndicatorMenu((chosen, sessions) => {
+      const text = formatChosen(chosen) || 'none';
+      app.settings.set({ indicators: text });
+      app.router.go({ params: { with: text, sessions: sessions ? '' : 'off' } }, true);
+    });
     this.build();
     this.chart = new ChartView(this.container, {
       note: (n) => this.tell(n),
@@ -59,15 +67,20 @@ export class Detail {
     });
     this.source = {
       title: () => `Candles of ${this.symbol}, ${this.interval}`,
-      columns: () => ['Start', 'Open', 'High', 'Low', 'Close', 'Volume', ...this.chart.drawn.map((d) => (d.key === 'bb' && d.label.length === 5 ? `BB ${d.label}` : d.label))],
+      columns: () => ['Start', 'Open', 'High', 'Low', 'Close', 'Volume', ...this.chart.drawn.map((d) => d.label)],
       rows: () => this.chart.visible().map(({ candle: c, values }) => [new Date(c.start).toISOString(), c.open, c.high, c.low, c.close, c.volume, ...values.map((v) => (v === null ? '' : String(Number(v.toPrecision(12)))))]),
     };
     app.settings.look.follow(() => this.chart.restyle());
-    app.settings.all.follow(() => {
+    app.settings.zone.follow(() => {
       this.chart.restyle();
       this.head();
     });
-    app.exchanges.all.follow(() => this.head());
+    app.exchanges.all.follow(() => {
+      this.head();
+      const zone = zoneFor(this.exchange);
+      if (zone !== this.zone) this.chart.restyle();
+      this.zone = zone;
+    });
     app.onUpdate((u) => this.update(u));
     app.onSnapshot(() => this.snapshot());
     app.pulse.follow((p) => {
@@ -91,6 +104,7 @@ export class Detail {
     this.symbol = symbol;
     this.interval = interval;
     this.exchange = exchange;
+    this.zone = zoneFor(exchange);
     for (const input of this.toolbar.querySelectorAll<HTMLInputElement>('input[name="interval"]')) input.checked = input.value === interval;
     if (text !== this.with) {
       this.with = text;
@@ -179,7 +193,7 @@ export class Detail {
     set('Day range', q?.high === undefined || q.low === undefined ? undefined : `${format(q.low, decimals)} – ${format(q.high, decimals)}`);
     set('Volume', q?.volume === undefined || q.volume === '0' ? undefined : compact(q.volume));
     set('Turnover', q?.turnover === undefined || q.turnover === '0' ? undefined : compact(q.turnover));
-    this.container.setAttribute('aria-label', `Candle chart of ${name || symbol}, ${this.interval}`);
+    this.container.setAttribute('aria-label', `Candle chart of ${name || symbol}, ${this.interval}. Arrow keys move it, plus and minus zoom, End leads to live.`);
     document.title = q ? `${priceText(q)} ${symbol} · Ticktape` : 'Ticktape';
     this.chart.mark(q?.info.source === 'simulated');
   }
@@ -215,25 +229,24 @@ export class Detail {
     const moved = compared.length > 0 ? this.chart.percentAt(index) : r.before ? (toNumber(c.close) / toNumber(r.before.close) - 1) * 100 : null;
     set('%', moved === null ? '' : `${signed(moved.toFixed(6), 2)} %`);
     this.chips(drawn);
-    drawn.forEach((d, i) => {
-      const value = this.lines.children[i]!.querySelector('b')!;
-      if (d.key === 'compare') {
-        const p = this.chart.percentAt(index, d.line);
-        setText(value, p === null ? '–' : `${signed(p.toFixed(6), 2)} %`);
-      } else {
-        const v = d.line[index];
-        setText(value, v === null || v === undefined ? '–' : d.key === 'rsi' ? v.toFixed(1) : format(v.toFixed(8), decimals));
-      }
-    });
+    const texts = new Map<string, string[]>();
+    for (const d of drawn) {
+      const v = d.line[index] ?? null;
+      const p = d.key === 'compare' ? this.chart.percentAt(index, d.line) : null;
+      const text = d.key === 'compare' ? (p === null ? '–' : `${signed(p.toFixed(6), 2)} %`) : v === null ? '–' : d.key === 'rsi' ? v.toFixed(1) : format(v.toFixed(8), decimals);
+      texts.set(chipOf(d), [...(texts.get(chipOf(d)) ?? []), text]);
+    }
+    let i = 0;
+    for (const text of texts.values()) setText(this.lines.children[i++]!.querySelector('b')!, text.join(' · '));
   }
 
-  /** Keeps one chip a line. */
+  /** Keeps one chip a line, and one for the three lines of bands. */
   private chips(drawn: Drawn[]): void {
     const key = drawn.map((d) => `${d.label} ${d.colour}`).join('|');
     if (this.lines.dataset['key'] === key) return;
     this.lines.dataset['key'] = key;
     this.lines.replaceChildren(
-      ...drawn.map((d) => {
+      ...drawn.filter((d) => chipOf(d) === d.label).map((d) => {
         const chip = element('span', 'chip');
         const dot = element('i');
         dot.style.background = d.colour;
@@ -316,6 +329,7 @@ export class Detail {
     this.legend.hidden = true;
     this.container.id = 'chart';
     this.container.setAttribute('role', 'img');
+    this.container.tabIndex = 0;
     this.note.id = 'chart-note';
     this.noteAction.type = 'button';
     this.noteAction.addEventListener('click', () => (this.note.dataset['kind'] === 'unknown' ? this.app.router.go({ symbol: '' }) : this.reload()));
@@ -342,7 +356,10 @@ export class Detail {
       input.type = 'radio';
       input.name = 'interval';
       input.value = i;
-      input.addEventListener('change', () => this.app.router.go({ params: { interval: i === '1m' ? '' : i } }, true));
+      input.addEventListener('change', () => {
+        this.app.settings.set({ interval: i });
+        this.app.router.go({ params: { interval: i } }, true);
+      });
       label.append(input, element('span', '', i));
       set.append(label);
     }

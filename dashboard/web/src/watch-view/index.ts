@@ -66,6 +66,9 @@ export function mount(host: HTMLElement, app: App): Mounted {
   return {
     show: () => {
       shown = true;
+      // An address that says nothing of the chart has it as it was last chosen.
+      const { interval, indicators } = app.settings.get();
+      app.router.go({ params: { interval: app.router.param('interval') || interval, with: app.router.param('with') || indicators } }, true);
       list.all();
       follow();
       detail.reload();

@@ -90,7 +90,7 @@ export class WatchList {
     );
     app.watch.state.follow(() => this.arrange());
     app.exchanges.all.follow(() => this.second(app.clock.serverNow()));
-    app.settings.all.follow(() => this.all());
+    app.settings.zone.follow(() => this.all());
     app.onSnapshot(() => {
       void this.sparklines.load();
       this.arrange();
@@ -275,7 +275,7 @@ export class WatchList {
     if (calm()) return;
     row.wash.className = `wash ${difference > 0 ? 'up' : difference < 0 ? 'down' : 'even'}`;
     // Opacity alone, so that nothing is painted anew while it fades.
-    row.wash.animate([{ opacity: 1 }, { opacity: 0 }], { duration: 700, easing: 'ease-out' });
+    row.wash.animate([{ opacity: 1 }, { opacity: 0 }], { duration: 450, easing: 'ease-in' });
   }
 
   private outline(symbol: string, q: Quote, row: Row): void {
@@ -327,7 +327,7 @@ export class WatchList {
     const name = element('span', 'name');
     const state = element('span', 'row-state');
     const under = element('span', 'under');
-    under.append(name, state);
+    under.append(state, name);
     const remove = element('button', 'remove');
     remove.type = 'button';
     remove.tabIndex = -1;

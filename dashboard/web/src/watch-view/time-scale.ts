@@ -18,7 +18,7 @@ export class ZonedScale extends defaultHorzScaleBehavior() {
     let before: Date | null = null;
     for (let i = Math.max(start - 1, 0); i < points.length; i++) {
       const point = points[i]!;
-      const ms = (point.time as unknown as { timestamp: number }).timestamp * 1000;
+      const ms = timeOf(point);
       const here = new Date(ms + offsetAt(this.zone, ms));
       if (i >= start || i === 0) (point as { timeWeight: number }).timeWeight = before ? weight(before, here) : 0;
       before = here;
@@ -26,12 +26,16 @@ export class ZonedScale extends defaultHorzScaleBehavior() {
     const [first, second] = points;
     // The first has nothing before it to differ from: it is taken to follow at the same pace.
     if (start === 0 && first && second) {
-      const ms = (p: typeof first) => (p.time as unknown as { timestamp: number }).timestamp * 1000;
-      const at = ms(first);
-      const earlier = at - (ms(second) - at);
+      const at = timeOf(first);
+      const earlier = at - (timeOf(second) - at);
       (first as { timeWeight: number }).timeWeight = weight(new Date(earlier + offsetAt(this.zone, earlier)), new Date(at + offsetAt(this.zone, at)));
     }
   }
+}
+
+/** A point's time, ms: the chart is given times in seconds. */
+function timeOf(point: Points[number]): number {
+  return (point.originalTime as number) * 1000;
 }
 
 function weight(before: Date, here: Date): number {
