@@ -196,7 +196,8 @@ func (f *Fetcher) fetch(ctx context.Context, sum *Summary) error {
 	}
 }
 
-// fresh makes the ticks that are to be published and their messages.
+// fresh makes the ticks that are to be published and their messages. A quote of
+// an extended session brings the last regular trade too, where that is new.
 func (f *Fetcher) fresh(quotes []yahoo.Quote, received time.Time, sum *Summary) (fresh []*Last, messages []kafka.Message) {
 	for i := range quotes {
 		q := &quotes[i]
@@ -213,25 +214,36 @@ func (f *Fetcher) fresh(quotes []yahoo.Quote, received time.Time, sum *Summary) 
 			fail(fmt.Sprintf("its trade is %s in the future: check this machine's clock", ahead.Round(time.Second)))
 			continue
 		}
-		next, order := Follow(q, f.last[feedOf(q.Source, q.Symbol)], received.UnixMilli())
-		if order <= 0 {
+		before := f.last[feedOf(q.Source, q.Symbol)]
+		unchanged := true
+		for _, trade := range []*yahoo.Quote{q.Regular, q} {
+			if trade == nil {
+				continue
+			}
+			next, order := Follow(trade, before, received.UnixMilli())
+			if order <= 0 {
+				continue
+			}
+			unchanged = false
+			if err := next.Validate(); err != nil {
+				fail(err.Error())
+				break
+			}
+			value, err := f.encoding.Append(nil, &next.Tick)
+			if err != nil {
+				fail(err.Error())
+				break
+			}
+			before = &next
+			fresh = append(fresh, &next)
+			messages = append(messages, kafka.Message{
+				Key: []byte(next.Symbol), Value: value,
+				Headers: []kafka.Header{{Key: "content-type", Value: []byte(f.encoding.ContentType())}},
+			})
+		}
+		if unchanged {
 			sum.Unchanged++
-			continue
 		}
-		if err := next.Validate(); err != nil {
-			fail(err.Error())
-			continue
-		}
-		value, err := f.encoding.Append(nil, &next.Tick)
-		if err != nil {
-			fail(err.Error())
-			continue
-		}
-		fresh = append(fresh, &next)
-		messages = append(messages, kafka.Message{
-			Key: []byte(next.Symbol), Value: value,
-			Headers: []kafka.Header{{Key: "content-type", Value: []byte(f.encoding.ContentType())}},
-		})
 	}
 	return fresh, messages
 }
@@ -245,14 +257,21 @@ func (f *Fetcher) settle(fresh []*Last, err error, sum *Summary) error {
 			lost[i] = true
 		}
 	}
+	failed, published := "", ""
 	for i, l := range fresh {
 		if err != nil && (partial == nil || lost[i]) {
-			sum.Failed = append(sum.Failed, Failure{l.Symbol, err.Error()})
+			if failed != l.Symbol {
+				sum.Failed = append(sum.Failed, Failure{l.Symbol, err.Error()})
+			}
+			failed = l.Symbol
 			// It may have been written all the same: the log will tell.
 			delete(f.sure, l.Symbol)
 			continue
 		}
-		sum.Published++
+		if published != l.Symbol && failed != l.Symbol {
+			sum.Published++
+		}
+		published = l.Symbol
 		f.last[feedOf(l.Source, l.Symbol)] = l
 	}
 	if err != nil {

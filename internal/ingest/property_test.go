@@ -141,8 +141,23 @@ func TestTicksOfTheExtendedSessionsCarryTheirState(t *testing.T) {
 			t.Errorf("tick %+v of trade %+v, want state %v", got, want, c.state)
 		}
 	}
-	m.passed.Store(int64(14 * time.Hour)) // 21:00
-	if sum, err := f.Fetch(t.Context()); err != nil || sum.Published != 0 {
-		t.Errorf("after the post-market: %+v, %v", sum, err)
+	// The regular session's last trade was published beside the first one after it.
+	closing, _ := m.Market.At("AAPL", start.Add(10*time.Hour))
+	before := l.ticks[len(l.ticks)-2]
+	if before.MarketState != tick.MarketRegular || before.Price != closing.Regular.Price || before.EventTime != closing.Regular.Time/1000*1000 {
+		t.Errorf("the last regular trade is %+v, want %+v", before, closing.Regular)
+	}
+	for i, after := range []time.Duration{14 * time.Hour, 38 * time.Hour} { // 21:00, and the night after
+		m.passed.Store(int64(after))
+		if sum, err := f.Fetch(t.Context()); err != nil || sum.Published != 1 {
+			t.Fatalf("after the post-market: %+v, %v", sum, err)
+		}
+		got := l.ticks[len(l.ticks)-1]
+		if want, _ := m.Market.LastTrade("AAPL", start.Add(after)); got.MarketState != tick.MarketPost || got.Price != want.Price {
+			t.Errorf("tick %+v of night %d, want %+v", got, i, want)
+		}
+		if sum, err := f.Fetch(t.Context()); err != nil || sum.Published != 0 || sum.Unchanged != 1 {
+			t.Errorf("asked again: %+v, %v", sum, err)
+		}
 	}
 }
