@@ -56,13 +56,15 @@ lint: ## gofumpt, vet and staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
-bench: tools ## measure capacity and latency, a quarter of an hour (docs/performance.md)
+bench: tools ## measure everything, about 45 minutes; docs/performance.md explains it
+	@deploy/local/tools.sh bench || echo "       … going on without: what needs it will fail"
 	@exec go run ./bench all
 
 bench-quick: tools ## the main figures in two minutes
 	@exec go run ./bench quick
 
-profile: tools ## CPU and heap profiles of every process while it works through a backlog, into build/profiles
+profile: tools ## CPU and heap profiles of every process while it works through a backlog
+	@deploy/local/tools.sh profile || echo "       … going on without: Java's methods will not be told"
 	@exec go run ./bench profile
 
 build: tools bin ## build every program and the web page

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what Ticktape is built and run with is installed: Java 17 or
-# 21, Maven, Node.js 18 or later with npm, and, with the argument "test", what
-# the tests need beside. As root on Debian or Ubuntu it installs what is
+# 21, Maven, Node.js 18 or later with npm, and, with the argument "test", "bench"
+# or "profile", what these need beside. As root on Debian or Ubuntu it installs what is
 # missing; else it prints the line that does.
 set -euo pipefail
 
@@ -46,14 +46,16 @@ chromium_found() {
 
 can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-check() { # [test]
+check() { # [test | bench | profile]
 	missing=() wanted=()
 	java_found || need "Java 17 or 21" java
 	command -v mvn >/dev/null || need "Maven" maven
 	node_found || need "Node.js 18 or later with npm" nodejs npm
-	if [ "${1:-}" = test ]; then
-		chromium_found || need "Chromium" chromium
-	fi
+	case ${1:-} in
+	test) chromium_found || need "Chromium" chromium ;;
+	bench) command -v wrk >/dev/null || need "wrk" wrk ;;
+	profile) command -v jcmd >/dev/null && command -v jfr >/dev/null || need "a JDK, for jcmd and jfr" jdk ;;
+	esac
 }
 
 join() { local IFS=,; local all="$*"; echo "${all//,/, }"; }
@@ -75,6 +77,7 @@ if ! can_install; then
 		java=openjdk-21-jre-headless
 	fi
 	packages=("${missing[@]/#java/$java}")
+	packages=("${packages[@]/#jdk/${java/jre/jdk}}")
 	echo "Missing: $(join "${wanted[@]}"). On Debian or Ubuntu this line installs it:" >&2
 	echo "    sudo apt-get update && sudo apt-get install -y --no-install-recommends ca-certificates ${packages[*]}" >&2
 	echo "Elsewhere install it as you are used to (JAVA_HOME tells where Java is), then start again." >&2
@@ -111,6 +114,7 @@ packages=()
 for p in "${missing[@]}"; do
 	case $p in
 	java) packages+=("$(java_package)") ;;
+	jdk) packages+=("$(java_package | sed s/jre/jdk/)") ;;
 	*) packages+=("$p") ;;
 	esac
 done
