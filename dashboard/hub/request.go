@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 // MaxRequest is the longest request of a client, in bytes: 500 symbols of 64
@@ -28,14 +29,20 @@ type Request struct {
 }
 
 // ErrRequest is the root of the errors of ParseRequest, whose texts are for the
-// client's author.
-var ErrRequest = errors.New("not a request")
+// client's author. ErrJSON is wrapped besides where it is not even JSON.
+var (
+	ErrRequest = errors.New("not a request")
+	ErrJSON    = errors.New("not JSON in UTF-8")
+)
 
 // ParseRequest reads a client's message. Fields it does not know are passed over.
 func ParseRequest(b []byte) (Request, error) {
 	var r Request
 	if len(b) > MaxRequest {
 		return r, fmt.Errorf("%w: longer than %d bytes", ErrRequest, MaxRequest)
+	}
+	if !utf8.Valid(b) || !json.Valid(b) {
+		return r, fmt.Errorf("%w: %w", ErrRequest, ErrJSON)
 	}
 	if !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("{")) {
 		return r, fmt.Errorf("%w: write a JSON object such as {\"op\":\"subscribe\",\"symbols\":[\"AAPL\"]}", ErrRequest)

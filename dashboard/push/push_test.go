@@ -2,6 +2,7 @@ package push
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -211,26 +214,75 @@ func TestHostileMessagesCloseTheirConnectionAndNothingElse(t *testing.T) {
 	b.hub.Apply(b.market.Past(time.Minute, 3))
 	good := b.open(t, "?symbols=AAPL")
 	next(t, good)
+	symbols := func(n int) string { return `["` + strings.Join(slices.Repeat([]string{"A"}, n), `","`) + `"]` }
 	for name, c := range map[string]struct {
 		kind int
 		text string
 		code int
 	}{
-		"no JSON":          {websocket.TextMessage, "hello", websocket.ClosePolicyViolation},
-		"another op":       {websocket.TextMessage, `{"op":"drop"}`, websocket.ClosePolicyViolation},
-		"a huge message":   {websocket.TextMessage, strings.Repeat("x", hub.MaxRequest+1), websocket.CloseMessageTooBig},
-		"bytes":            {websocket.BinaryMessage, `{"op":"snapshot"}`, websocket.CloseUnsupportedData},
-		"too many symbols": {websocket.TextMessage, `{"op":"subscribe","symbols":["A","B","C","D"]}`, websocket.ClosePolicyViolation},
-		"a null":           {websocket.TextMessage, "\x00", websocket.ClosePolicyViolation},
+		"no JSON":                  {websocket.TextMessage, "hello", websocket.CloseInvalidFramePayloadData},
+		"half of JSON":             {websocket.TextMessage, `{"op":"subscribe","symbols":["A"`, websocket.CloseInvalidFramePayloadData},
+		"two requests in one":      {websocket.TextMessage, `{"op":"snapshot"}{"op":"snapshot"}`, websocket.CloseInvalidFramePayloadData},
+		"a null byte":              {websocket.TextMessage, "\x00", websocket.CloseInvalidFramePayloadData},
+		"nothing":                  {websocket.TextMessage, "", websocket.CloseInvalidFramePayloadData},
+		"bytes that are not UTF-8": {websocket.TextMessage, "{\"op\":\"\xff\"}", websocket.CloseInvalidFramePayloadData},
+		"deep nesting":             {websocket.TextMessage, strings.Repeat("[", hub.MaxRequest/2) + strings.Repeat("]", hub.MaxRequest/2), websocket.CloseInvalidFramePayloadData},
+		"an array":                 {websocket.TextMessage, `[{"op":"snapshot"}]`, websocket.ClosePolicyViolation},
+		"a null":                   {websocket.TextMessage, `null`, websocket.ClosePolicyViolation},
+		"no op":                    {websocket.TextMessage, `{}`, websocket.ClosePolicyViolation},
+		"another op":               {websocket.TextMessage, `{"op":"drop"}`, websocket.ClosePolicyViolation},
+		"an op of another type":    {websocket.TextMessage, `{"op":["subscribe"]}`, websocket.ClosePolicyViolation},
+		"symbols of another type":  {websocket.TextMessage, `{"op":"subscribe","symbols":{"A":1}}`, websocket.ClosePolicyViolation},
+		"a negative place":         {websocket.TextMessage, `{"op":"subscribe","since":-1}`, websocket.ClosePolicyViolation},
+		"a place out of range":     {websocket.TextMessage, `{"op":"subscribe","since":1e300}`, websocket.ClosePolicyViolation},
+		"a symbol with a script":   {websocket.TextMessage, `{"op":"subscribe","symbols":["<script>\""]}`, websocket.ClosePolicyViolation},
+		"a symbol with a new line": {websocket.TextMessage, `{"op":"subscribe","symbols":["A\n"]}`, websocket.ClosePolicyViolation},
+		"a symbol without end":     {websocket.TextMessage, `{"op":"subscribe","symbols":["` + strings.Repeat("A", 1000) + `"]}`, websocket.ClosePolicyViolation},
+		"too many symbols":         {websocket.TextMessage, `{"op":"subscribe","symbols":["A","B","C","D"]}`, websocket.ClosePolicyViolation},
+		"one symbol ten thousand times, which is too long": {websocket.TextMessage, `{"op":"subscribe","symbols":` + symbols(10_001) + `}`, websocket.CloseMessageTooBig},
+		"a huge message":        {websocket.TextMessage, strings.Repeat("x", hub.MaxRequest+1), websocket.CloseMessageTooBig},
+		"binary":                {websocket.BinaryMessage, `{"op":"snapshot"}`, websocket.CloseUnsupportedData},
+		"a huge binary message": {websocket.BinaryMessage, strings.Repeat("x", hub.MaxRequest+1), websocket.CloseUnsupportedData},
 	} {
-		conn := b.open(t, "")
-		if err := conn.WriteMessage(c.kind, []byte(c.text)); err != nil {
+		t.Run(name, func(t *testing.T) {
+			conn := b.open(t, "")
+			if err := conn.WriteMessage(c.kind, []byte(c.text)); err != nil {
+				t.Fatal(err)
+			}
+			if code, reason := closeCode(t, conn); code != c.code || reason == "" && code != websocket.CloseMessageTooBig {
+				t.Errorf("closed with %d %q, want %d and a reason", code, reason, c.code)
+			}
+		})
+	}
+	t.Run("a little that inflates to very much", func(t *testing.T) {
+		dialer := websocket.Dialer{EnableCompression: true}
+		conn, _, err := dialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(b.http.URL, "http")+"/ws", nil)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if code, reason := closeCode(t, conn); code != c.code {
-			t.Errorf("%s: closed with %d %s, want %d", name, code, reason, c.code)
+		defer conn.Close()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_ = conn.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte(" "), 30<<20)) // it may be closed in the middle
+		if code, _ := closeCode(t, conn); code != websocket.CloseMessageTooBig {
+			t.Errorf("closed with %d", code)
 		}
-	}
+		runtime.ReadMemStats(&after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 60<<20 { // the test's own 30 MiB are among it
+			t.Errorf("%d MiB were allocated", grown>>20)
+		}
+	})
+	t.Run("too many pings", func(t *testing.T) {
+		conn := b.open(t, "")
+		for range 200 {
+			if conn.WriteControl(websocket.PingMessage, []byte("x"), time.Now().Add(time.Second)) != nil {
+				break // closed already
+			}
+		}
+		if code, _ := closeCode(t, conn); code != websocket.ClosePolicyViolation {
+			t.Errorf("closed with %d", code)
+		}
+	})
 	conn := b.open(t, "")
 	for range 200 {
 		if conn.WriteMessage(websocket.TextMessage, []byte(`{"op":"snapshot"}`)) != nil {
