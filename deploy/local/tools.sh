@@ -54,7 +54,7 @@ check() { # [test | bench | profile]
 	case ${1:-} in
 	test) chromium_found || need "Chromium" chromium ;;
 	bench) command -v wrk >/dev/null || need "wrk" wrk ;;
-	profile) command -v jcmd >/dev/null && command -v jfr >/dev/null || need "a JDK, for jcmd and jfr" jdk ;;
+	profile) command -v jcmd >/dev/null && command -v jfr >/dev/null || need "a JDK with jcmd and jfr" jdk ;;
 	esac
 }
 
