@@ -1,0 +1,207 @@
+// What the scenes of the browser's test share: a browser, pages that are watched
+// for complaints, and checks that say what is wrong where they fail.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const built = fileURLToPath(new URL('../../dist/page', import.meta.url));
+
+// A machine that runs all other tests beside is slow.
+export const limit = 30_000;
+
+export const launch = () => chromium.launch({
+  executablePath: process.env.CHROMIUM,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--js-flags=--expose-gc'],
+});
+
+async function freePort() {
+  const s = createServer();
+  await new Promise((resolve) => s.listen(0, '127.0.0.1', resolve));
+  const { port } = s.address();
+  await new Promise((resolve) => s.close(resolve));
+  return port;
+}
+
+/** The made-up dashboard (dashboard/feedtest/serve): the real service and page on a market of its own, without Kafka. */
+export class Service {
+  /** symbols, and rate in trades a second. */
+  static async start({ symbols = 20, rate = 45 } = {}) {
+    const s = new Service();
+    s.port = await freePort();
+    s.env = { STAGE_ADDR: `127.0.0.1:${s.port}`, STAGE_SYMBOLS: String(symbols), STAGE_RATE: String(rate) };
+    s.url = `http://127.0.0.1:${s.port}`;
+    await s.run();
+    return s;
+  }
+
+  async run() {
+    this.said = '';
+    this.child = spawn(process.env.SERVE, { env: { ...process.env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.child.stdout, this.child.stderr]) stream.on('data', (b) => { this.said = (this.said + b).slice(-4_000); });
+    const start = Date.now();
+    for (;;) {
+      if (this.child.exitCode !== null || Date.now() - start > limit) throw new Error(`the made-up dashboard does not run: ${this.said}`);
+      try {
+        if ((await fetch(`${this.url}/api/status`)).ok) return;
+      } catch {
+        // not yet
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** Has it show a state; GET /control/ lists them. */
+  async control(state) {
+    const response = await fetch(`${this.url}/control/${state}`, { method: 'POST' });
+    assert.ok(response.ok, `control ${state}: ${response.status} ${await response.text()}`);
+  }
+
+  async get(path) {
+    return (await fetch(this.url + path)).json();
+  }
+
+  /** Ends it as a crash would. */
+  async kill() {
+    const gone = new Promise((resolve) => this.child.once('exit', resolve));
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      this.child.kill('SIGKILL');
+      await gone;
+    }
+  }
+}
+
+/** One file of scenes: its pages, what they complained of, and its steps. */
+export class Stage {
+  passed = 0;
+  failed = 0;
+  lines = [];
+  #browser;
+  #file;
+  #complaints = [];
+  #last = null;
+  #closing = [];
+
+  constructor(browser, file) {
+    this.#browser = browser;
+    this.#file = file;
+  }
+
+  /** Opens a page of its own. expectBroken silences what the browser itself says of a network that is cut. */
+  async page({ hash = '', url = 'http://127.0.0.1:9', settings = {}, expectBroken = false, before = async () => {}, ...options } = {}) {
+    const context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: 'dark', timezoneId: 'America/New_York', locale: 'en-US', ...options });
+    context.setDefaultTimeout(limit);
+    const page = await context.newPage();
+    page.expectBroken = expectBroken;
+    page.on('pageerror', (e) => this.#complaints.push(`${e.message} ${e.stack?.split('\n')[1] ?? ''}`));
+    page.on('console', (m) => {
+      if (m.type() !== 'error') return;
+      const network = /Failed to load resource|WebSocket connection to|net::ERR/.test(m.text());
+      if (!network || !page.expectBroken) this.#complaints.push(m.text());
+    });
+    await page.addInitScript((s) => { if (localStorage.getItem('ticktape') === null) localStorage.setItem('ticktape', s); }, JSON.stringify({ theme: 'dark', motion: 'less', ...settings }));
+    await before(page);
+    this.#last = page;
+    await page.goto(`${url}/${hash}`);
+    return page;
+  }
+
+  async service(options) {
+    const s = await Service.start(options);
+    this.#closing.push(() => s.kill());
+    return s;
+  }
+
+  async step(name, f) {
+    const start = Date.now();
+    try {
+      await f();
+      this.passed++;
+      this.lines.push(`ok   ${this.#file}: ${name} (${Date.now() - start} ms)`);
+    } catch (e) {
+      this.failed++;
+      const picture = `failed-${this.#file}-${this.failed}.png`;
+      await this.#last?.screenshot({ path: `${process.env.SHOTS}/${picture}` }).catch(() => {});
+      this.lines.push(`FAIL ${this.#file}: ${name} (screenshot ${picture})\n     ${String(e.stack).replaceAll('\n', '\n     ')}`);
+    }
+    if (this.#complaints.length > 0) {
+      this.failed++;
+      this.lines.push(`FAIL ${this.#file}: the browser complained during "${name}": ${this.#complaints.join(' | ')}`);
+      this.#complaints = [];
+    }
+  }
+
+  shot(page, name, options = {}) {
+    return page.screenshot({ path: `${process.env.SHOTS}/${name}.png`, ...options });
+  }
+
+  async end() {
+    for (const f of this.#closing) await f();
+  }
+}
+
+export const state = (page, want) => page.waitForFunction((w) => document.body.dataset.state === w, want, { timeout: limit });
+
+export const text = (page, selector) => page.locator(selector).first().innerText();
+
+/** Waits until what is written there is another text. */
+export async function changes(page, selector) {
+  const before = await text(page, selector);
+  await page.waitForFunction(([s, b]) => document.querySelector(s)?.innerText !== b, [selector, before], { timeout: limit });
+}
+
+/** Waits until what is written there matches, and says what is written where it never does. */
+export async function says(page, selector, pattern) {
+  await page.waitForFunction(([s, p]) => new RegExp(p, 's').test(document.querySelector(s)?.innerText ?? ''), [selector, pattern.source], { timeout: limit }).catch(async () => {
+    assert.match(await text(page, selector).catch(() => '(nothing)'), pattern, selector);
+  });
+}
+
+/** Holds the page against axe-core's rules. */
+export async function accessible(page, where) {
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axeSource);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  const serious = violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
+  assert.deepEqual(serious.map((v) => `${v.id}: ${v.nodes.slice(0, 4).map((n) => `${n.target.join(' ')} ${n.any[0]?.message ?? n.none[0]?.message ?? ''}`).join('; ')}`), [], `axe-core on ${where}`);
+}
+
+/** Nothing reaches over the window's side. */
+export async function fits(page, where) {
+  const [wide, width, who] = await page.evaluate(() => [
+    document.documentElement.scrollWidth, innerWidth,
+    [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'fixed').slice(0, 3).map((e) => e.className || e.tagName),
+  ]);
+  assert.ok(wide <= width, `${where}: ${wide} px in a window of ${width}, as with ${who}`);
+}
+
+export async function theme(page, name, palette = 'classic') {
+  await page.evaluate(([t, p]) => {
+    localStorage.setItem('ticktape', JSON.stringify({ ...JSON.parse(localStorage.getItem('ticktape') ?? '{}'), theme: t, palette: p }));
+    // As another tab would tell it.
+    dispatchEvent(new StorageEvent('storage', { key: 'ticktape' }));
+  }, [name, palette]);
+  await page.waitForFunction(([t, p]) => document.documentElement.dataset.theme === t && document.documentElement.dataset.palette === p, [name, palette]);
+}
+
+const types = { js: 'text/javascript', css: 'text/css', html: 'text/html', woff2: 'font/woff2', svg: 'image/svg+xml', txt: 'text/plain' };
+
+/** Serves the built page to a page whose service is scripted. */
+export async function serveBuilt(page, api) {
+  await page.route('**/*', (route) => {
+    const { pathname } = new URL(route.request().url());
+    if (pathname.startsWith('/api/')) {
+      const body = api(pathname, route.request());
+      return body === undefined ? route.fulfill({ status: 404, json: { detail: 'There is no such thing.' } }) : route.fulfill({ json: body });
+    }
+    const file = built + (pathname === '/' ? '/index.html' : pathname);
+    return existsSync(file) ? route.fulfill({ body: readFileSync(file), contentType: types[file.split('.').pop()] ?? 'application/octet-stream' }) : route.fulfill({ status: 404 });
+  });
+}
+
+export function shotsFolder() {
+  mkdirSync(process.env.SHOTS, { recursive: true });
+}
