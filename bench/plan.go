@@ -12,7 +12,7 @@ import (
 const (
 	// setUp is about what building and starting the servers takes.
 	setUp      = 30 * time.Second
-	quickTicks = 2_000_000
+	quickTicks = 1_000_000
 )
 
 // takes is about how long a run takes: starting and stopping, then publishing,
@@ -123,7 +123,7 @@ func quickSteps() []step {
 	backlog.ticks = quickTicks
 	json := backlog
 	json.encoding = tick.JSON
-	stream := paced{rate: 20_000, duration: 15 * time.Second, partitions: 4, symbols: 500}
+	stream := paced{rate: 20_000, duration: 10 * time.Second, partitions: 4, symbols: 500}
 	return append(capacitySteps(1, backlog, json), stream.step())
 }
 

@@ -184,6 +184,8 @@ func (r *rig) beginWith(ctx context.Context, partitions int, settings map[string
 		"TICKS_TOPIC=" + b.bus.TicksTopic, "WINDOWS_TOPIC=" + b.bus.WindowsTopic, "DEAD_TOPIC=" + b.bus.DeadTopic,
 		"TICK_PARTITIONS=" + strconv.Itoa(partitions), "GATEWAY_URL=" + b.url,
 		"SECRETS_DIR=" + filepath.Join(dir, "secrets"), "METRICS_ADDR=127.0.0.1:0",
+		// The connectors end before the functions, so there are no calls to wait for.
+		"healthcheck_interval=0s",
 	}
 	if r.profiling {
 		b.env = append(b.env, "PPROF=1", "PPROF_ADDR=127.0.0.1:0")

@@ -32,7 +32,7 @@ type Options struct {
 
 const (
 	// blockTicks is how many ticks are handed to Kafka at once when there is no
-	// rate to keep; while Kafka takes one block the next is encoded.
+	// rate to keep.
 	blockTicks = 20_000
 	// paceEvery is how often a paced replay publishes what has come due.
 	paceEvery = 5 * time.Millisecond
@@ -54,7 +54,11 @@ func Publish(ctx context.Context, to Publisher, from Source, opt Options) (publi
 	ctx, cancel := context.WithCancel(ctx)
 	free, full := make(chan *block, 2), make(chan *block)
 	free <- &block{}
-	free <- &block{}
+	if opt.Rate <= 0 {
+		// While Kafka takes one block the next is encoded. At a rate there is time
+		// enough, and what was encoded early would be old when its turn comes.
+		free <- &block{}
+	}
 	encoded := make(chan struct{})
 	go func() {
 		defer close(encoded)
