@@ -50,6 +50,10 @@ type Symbol struct {
 	Day     Day
 	Rev     uint64 // of anything
 	InfoRev uint64 // of what rarely changes in Latest, and of Facts
+	// PrevRev is what Rev was before: whoever has that lacks what changed at Rev.
+	PrevRev uint64
+	// Text is what the hub has written of that, nil after a change.
+	Text []byte
 	// ShownRev is when the symbol was last shown or hidden, 0 where it has been
 	// shown from its first trade on.
 	ShownRev uint64
@@ -155,7 +159,7 @@ func (b *Board) Apply(u *windowpb.Update, rev uint64) (Change, error) {
 	ticks, changed := b.applyWindow(s, u, rev)
 	c.Ticks, c.Changed = ticks, c.Changed || changed
 	if c.Changed {
-		s.Rev = rev
+		s.touch(rev)
 	}
 	b.ticks += c.Ticks
 	return c, nil
@@ -187,7 +191,7 @@ func (b *Board) ApplyQuote(q Quote, rev uint64) (Change, error) {
 	}
 	c := Change{Symbol: s, Changed: b.applyLatest(s, noLog, q.Latest, rev)}
 	if c.Changed {
-		s.Rev = rev
+		s.touch(rev)
 	}
 	return c, nil
 }
@@ -208,6 +212,14 @@ func (b *Board) symbol(name string) (*Symbol, error) {
 	at, _ := slices.BinarySearchFunc(b.sorted, s, func(a, x *Symbol) int { return compare(a.Name, x.Name) })
 	b.sorted = slices.Insert(b.sorted, at, s)
 	return s, nil
+}
+
+// touch marks that something has changed.
+func (s *Symbol) touch(rev uint64) {
+	if s.Rev != rev {
+		s.PrevRev, s.Rev = s.Rev, rev
+	}
+	s.Text = nil
 }
 
 func compare(a, b string) int {

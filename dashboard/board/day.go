@@ -140,6 +140,6 @@ func (b *Board) Fill(g Gap, minutes []Minute, rev uint64) bool {
 		s.Day.price(m.Start, m.High, m.Low, m.Close)
 	}
 	s.Day.Complete = true
-	s.Rev = rev
+	s.touch(rev)
 	return true
 }

@@ -38,7 +38,8 @@ func (b *Board) SetList(list map[string]Facts, now int64, rev uint64) (changed [
 		}
 		if listed && facts != s.facts {
 			s.facts = facts
-			s.InfoRev, s.Rev = rev, rev
+			s.InfoRev = rev
+			s.touch(rev)
 			changed = append(changed, s)
 		}
 		if b.judge(s, rev) {
@@ -54,7 +55,8 @@ func (b *Board) judge(s *Symbol, rev uint64) bool {
 	if hide == s.hidden {
 		return false
 	}
-	s.hidden, s.Rev, s.ShownRev = hide, rev, rev
+	s.hidden, s.ShownRev = hide, rev
+	s.touch(rev)
 	return true
 }
 

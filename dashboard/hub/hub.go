@@ -38,6 +38,9 @@ type Config struct {
 	// Flush is the shortest time between two deltas. The first change after a
 	// quiet time goes out at once.
 	Flush time.Duration
+	// FlushClient is added for each client, because a delta that overtakes the one
+	// before it has only cost time.
+	FlushClient time.Duration
 	// Beat is the time between two pulses, which also show a client that its
 	// connection lives.
 	Beat time.Duration
@@ -53,6 +56,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Flush == 0 {
 		c.Flush = 50 * time.Millisecond
+	}
+	if c.FlushClient == 0 {
+		c.FlushClient = 20 * time.Microsecond
 	}
 	if c.Beat == 0 {
 		c.Beat = time.Second
@@ -317,7 +323,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-h.dirty:
-			wait := h.cfg.Flush - time.Since(last)
+			wait := h.pace() - time.Since(last)
 			if wait > 0 {
 				if later == nil {
 					later = time.After(wait)
@@ -335,6 +341,13 @@ func (h *Hub) Run(ctx context.Context) error {
 		last = time.Now()
 		h.flush()
 	}
+}
+
+// pace is the shortest time between two flushes.
+func (h *Hub) pace() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.cfg.Flush + time.Duration(h.clients)*h.cfg.FlushClient
 }
 
 // flush gives what was applied since the last flush a revision and wakes the

@@ -24,9 +24,6 @@ const (
 	requestsBurst     = 20
 	pingsPerSecond    = 1
 
-	// compressFrom is the length from which deflating pays.
-	compressFrom = 1024
-
 	// socketBuffer bounds what the kernel holds for a slow client, which is
 	// old by the time it is read.
 	socketBuffer = 128 << 10
@@ -132,7 +129,7 @@ func (ws *webSocket) send(m *hub.Message) error {
 	if !ok {
 		return errors.New("message can't be prepared")
 	}
-	ws.conn.EnableWriteCompression(len(m.Data) >= compressFrom)
+	ws.conn.EnableWriteCompression(m.Compress)
 	if err := ws.conn.SetWriteDeadline(time.Now().Add(ws.accept)); err != nil {
 		return err
 	}
