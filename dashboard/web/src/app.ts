@@ -22,6 +22,8 @@ export class App {
   readonly pulse = new Signal<Pulse | null>(null);
   readonly link = new Signal<StreamState>({ kind: 'connecting' });
   readonly status = new Signal<Status>(connecting);
+  /** The symbol that is looked at, which the address need not name. */
+  readonly symbol = new Signal('');
   /** Set by main, which makes it. */
   stream!: Stream;
 
@@ -50,8 +52,9 @@ export class App {
     return follow(this.updates, f);
   }
 
-  /** Calls f after a snapshot has replaced what was known. */
+  /** Calls f after a snapshot has replaced what was known, and at once where there has been one. */
   onSnapshot(f: () => void): () => void {
+    if (this.market.place()) f();
     return follow(this.snapshots, f);
   }
 

@@ -3,7 +3,7 @@ import { Signal } from './store';
 /** An exchange's hours, as the service knows them. */
 export interface Exchange {
   exchange: string;
-  name: string;
+  name?: string;
   time_zone: string;
   session: 'open' | 'pre' | 'post' | 'closed' | 'unknown';
   known_by: 'trades' | 'hours' | 'nothing';
@@ -13,6 +13,12 @@ export interface Exchange {
   next_open?: number;
   next_close?: number;
 }
+
+// What people call those that the service knows by code alone.
+const names: Record<string, string> = {
+  NMS: 'Nasdaq', NGM: 'Nasdaq', NCM: 'Nasdaq', NYQ: 'NYSE', ASE: 'NYSE American', PCX: 'NYSE Arca', BTS: 'Cboe BZX', SNP: 'S&P', DJI: 'Dow Jones',
+  CCC: 'Crypto', CCY: 'Currencies', CMX: 'COMEX', NYM: 'NYMEX', CME: 'CME', CBT: 'CBOT', GER: 'Xetra', LSE: 'London', PAR: 'Paris', AMS: 'Amsterdam', JPX: 'Tokyo', HKG: 'Hong Kong', TOR: 'Toronto',
+};
 
 const zones = new Map<string, string>();
 
@@ -37,6 +43,11 @@ export class ExchangeStore {
     } catch {
       // The stream tells that the service is away.
     }
+  }
+
+  /** What people call an exchange. */
+  nameOf(exchange: string): string {
+    return this.get(exchange)?.name || names[exchange] || exchange;
   }
 
   get(exchange: string): Exchange | undefined {

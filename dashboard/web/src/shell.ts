@@ -190,7 +190,7 @@ export class Shell {
     const clock = byId('clock');
     const { zone } = this.app.settings.get();
     // The clock of the exchange whose symbol is looked at; where there is none, this device's.
-    const exchange = zone === 'exchange' ? this.app.market.quotes.get(this.app.router.get().symbol)?.info.exchange : '';
+    const exchange = zone === 'exchange' ? this.app.market.quotes.get(this.app.symbol.get())?.info.exchange : '';
     setText(clock, exchange ? zonedText(now, 'second', exchange) : clockText(now));
     clock.setAttribute('datetime', new Date(now).toISOString());
     setText(byId('clock-zone'), exchange || zone !== 'exchange' ? zoneName(now, exchange || '') : 'local');

@@ -63,7 +63,7 @@ export function zoneFor(exchange: string): string | undefined {
 
 /** A time (ms) as set: by the exchange's clock, this device's, or UTC. */
 export function zonedText(ms: number, shape: Shape, exchange: string): string {
-  return formatter(shape, zoneFor(exchange)).format(ms).replace(', ', ' ');
+  return formatter(shape, zoneFor(exchange)).format(ms).replace(', ', ' ').replace('Sept', 'Sep');
 }
 
 /** When a market opens next, in words: "opens Wed 09:30 EST". */
@@ -73,7 +73,7 @@ export function openingText(at: number, now: number, exchange: string): string {
 
 /** A time (ms) in a named zone. */
 export function textIn(ms: number, shape: Shape, timeZone: string): string {
-  return formatter(shape, timeZone).format(ms);
+  return formatter(shape, timeZone).format(ms).replace('Sept', 'Sep');
 }
 
 /** A time of the page itself, such as when something was last heard: local or UTC, as set. */

@@ -102,6 +102,7 @@ export class Detail {
     const exchange = this.app.market.quotes.get(symbol)?.info.exchange ?? this.app.watch.get(symbol)?.exchange ?? '';
     const moved = symbol !== this.symbol || interval !== this.interval || exchange !== this.exchange;
     this.symbol = symbol;
+    this.app.symbol.set(symbol);
     this.interval = interval;
     this.exchange = exchange;
     this.zone = zoneFor(exchange);
@@ -178,8 +179,7 @@ export class Detail {
     setText(this.arrow, q && q.change !== undefined ? arrow(direction) : '');
     setText(this.change, q ? changeText(q) : '');
     setText(this.percent, q ? percentText(q) : '');
-    const exchange = this.app.exchanges.get(q?.info.exchange ?? '');
-    setText(this.meta, q ? [exchange?.name || q.info.exchange, q.info.currency, this.marketText(symbol)].filter(Boolean).join(' · ') : '');
+    setText(this.meta, q ? [this.app.exchanges.nameOf(q.info.exchange), q.info.currency, this.marketText(symbol)].filter(Boolean).join(' · ') : '');
     const watched = this.app.watch.get(symbol);
     if (!q && watched?.state === 'unknown') setText(this.meta, watched.reason || 'Unknown symbol');
     this.box.dataset['source'] = q?.info.source ?? '';

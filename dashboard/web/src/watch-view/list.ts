@@ -275,7 +275,7 @@ export class WatchList {
     if (calm()) return;
     row.wash.className = `wash ${difference > 0 ? 'up' : difference < 0 ? 'down' : 'even'}`;
     // Opacity alone, so that nothing is painted anew while it fades.
-    row.wash.animate([{ opacity: 1 }, { opacity: 0 }], { duration: 450, easing: 'ease-in' });
+    row.wash.animate([{ opacity: 1 }, { opacity: 0 }], { duration: 420, easing: 'ease-out' });
   }
 
   private outline(symbol: string, q: Quote, row: Row): void {
