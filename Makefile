@@ -23,6 +23,7 @@ help: ## show this list
 #> FUNCTIONS_PORT=8080 DASHBOARD_PORT=8090 KAFKA_PORT=9092 CASSANDRA_PORT=9042
 #> KAFKA_BROKERS= CASSANDRA_HOSTS=        addresses of servers of your own, instead of those that are started
 #> KAFKA_HEAP=512m CASSANDRA_HEAP=1g
+#> YAHOO_STREAM=…         1 streams prices beside polling, 0 does not; by default real ones are streamed, simulated ones not
 #> MARKET_SYMBOLS=20 MARKET_SPEED=1 MARKET_SEED=1 MARKET_HOURS=0    the simulated market
 #> BASIC_AUTH=0           1 asks for a password to deploy and list functions
 #> PPROF=0                1 serves Go's profiles of every process on loopback; make status lists where

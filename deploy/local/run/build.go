@@ -26,6 +26,7 @@ import (
 var programs = map[string]string{
 	"kafka-connector": "./connectors/kafka",
 	"cron-connector":  "./connectors/cron",
+	"yahoo-connector": "./connectors/yahoo",
 	"dashboard":       "./dashboard",
 	"replay":          "./connectors/replay",
 	"market":          "./internal/yahoo/yahootest/cmd/yahootest",

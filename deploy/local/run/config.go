@@ -51,6 +51,8 @@ type Config struct {
 
 	// Source is yahoo, simulated, or auto, which is yahoo where it answers.
 	Source string `env:"SOURCE" envDefault:"auto"`
+	// Stream is whether prices are streamed, too; unset, real ones are.
+	Stream *bool `env:"YAHOO_STREAM"`
 	// The simulated market: how many symbols, how many times faster than the
 	// clock, from which seed, and whether it closes when real exchanges do.
 	MarketSymbols int     `env:"MARKET_SYMBOLS" envDefault:"20"`

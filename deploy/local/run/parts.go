@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -258,7 +259,11 @@ func (r *runtime) startRest(ctx context.Context) error {
 		return err
 	}
 	var g errgroup.Group
-	for _, name := range []string{"kafka-connector", "cron-connector"} {
+	names := []string{"kafka-connector", "cron-connector"}
+	if r.streams() {
+		names = append(names, "yahoo-connector")
+	}
+	for _, name := range names {
 		g.Go(func() error {
 			log, err := r.openLog(name)
 			if err != nil {
@@ -270,7 +275,7 @@ func (r *runtime) startRest(ctx context.Context) error {
 					return process.Plan{}, err
 				}
 				// A name of its own lets the Kafka connector go on at once after a crash.
-				return r.plan(name, log, port, awaitDial(local(port)), "METRICS_ADDR="+local(port), "KAFKA_INSTANCE=local"), nil
+				return r.plan(name, log, port, awaitDial(local(port)), slices.Concat(r.source.env, []string{"METRICS_ADDR=" + local(port), "KAFKA_INSTANCE=local"})...), nil
 			})
 		})
 	}

@@ -184,6 +184,9 @@ func (r *runtime) start(ctx context.Context) error {
 	}
 	r.onStop("the dashboard", func() error { return r.stopParts("dashboard") })
 	r.onStop("the Kafka connector, which finishes its calls and commits", func() error { return r.stopParts("kafka-connector") })
+	if r.streams() {
+		r.onStop("the streamer, which hands its symbols back", func() error { return r.stopParts("yahoo-connector") })
+	}
 	r.onStop("the cron connector", func() error { return r.stopParts("cron-connector") })
 	if err := r.startRest(ctx); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 type source struct {
 	simulated bool
 	market    bool     // the stand-in has to be started
-	env       []string // for the function that asks
+	env       []string // for the parts that ask
 }
 
 // data is the folder of what the servers store. Simulated prices never share one
@@ -27,6 +27,16 @@ func (s source) data(dir string) string {
 		return filepath.Join(dir, "simulated")
 	}
 	return filepath.Join(dir, "yahoo")
+}
+
+// streams tells whether prices are streamed: where nobody has decided, real ones
+// are, because polls show only some of the trades. Those of the simulated market
+// are as good either way.
+func (r *runtime) streams() bool {
+	if r.cfg.Stream != nil {
+		return *r.cfg.Stream
+	}
+	return !r.source.simulated
 }
 
 // chooseSource finds out whether Yahoo is asked or its stand-in.
@@ -50,7 +60,10 @@ func (r *runtime) chooseSource(ctx context.Context) source {
 	}
 	return source{
 		simulated: true, market: true,
-		env: []string{"SOURCE=simulated", "YAHOO_URL=http://" + local(r.cfg.MarketPort), "YAHOO_COOKIE_URL="},
+		env: []string{
+			"SOURCE=simulated", "YAHOO_URL=http://" + local(r.cfg.MarketPort), "YAHOO_COOKIE_URL=",
+			"YAHOO_STREAM_URL=ws://" + local(r.cfg.MarketPort) + "/streamer?version=2",
+		},
 	}
 }
 

@@ -32,7 +32,7 @@ type State struct {
 
 // Part is one child process.
 type Part struct {
-	Kind     string        `json:"kind"` // server, market, function, dashboard, kafka-connector, cron-connector
+	Kind     string        `json:"kind"` // server, market, function, dashboard, kafka-connector, cron-connector, yahoo-connector
 	Name     string        `json:"name"` // kafka, cassandra, or a function's name; several parts of one name are its replicas
 	State    process.State `json:"state"`
 	PID      int           `json:"pid,omitempty"`

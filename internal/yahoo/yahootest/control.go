@@ -16,6 +16,7 @@ import (
 //	POST   /control/consent                  asks visitors for consent from now on
 //	POST   /control/expire                   makes all cookies and crumbs invalid
 //	DELETE /control/faults                   heals all of it
+//	POST   /control/stream?die=5s            how the streamer behaves from now on (ParseStreamOptions)
 func (s *Server) handleControl() {
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if s.replay != nil {

@@ -56,6 +56,7 @@ func NewServer(o Options) *Server {
 	s.handle("GET /v8/finance/chart/{symbol}", "chart", s.chart)
 	s.Streamer = newStreamer(s.Market)
 	s.mux.Handle("GET /streamer", s.Streamer)
+	s.mux.HandleFunc("POST /control/stream", s.Streamer.control)
 	return s
 }
 

@@ -3,9 +3,14 @@ package yahootest
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
+	"math"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +45,64 @@ type StreamOptions struct {
 	Mute map[string]int
 	// Refuse answers handshakes with this status where it is not 0.
 	Refuse int
+}
+
+// ParseStreamOptions reads them in the form of a query:
+// "die=5s&malformed=20&stale=72h&cap=50&every=1s&heartbeat=10s&refuse=503&mute=AAPL".
+func ParseStreamOptions(text string) (o StreamOptions, err error) {
+	values, err := url.ParseQuery(text)
+	if err != nil {
+		return o, fmt.Errorf("%q: write it like die=5s&malformed=20", text)
+	}
+	for name, all := range values {
+		for _, v := range all {
+			switch name {
+			case "die":
+				o.DieAfter, err = time.ParseDuration(v)
+			case "stale":
+				o.Stale, err = time.ParseDuration(v)
+			case "every":
+				o.Every, err = time.ParseDuration(v)
+			case "heartbeat":
+				o.Heartbeat, err = time.ParseDuration(v)
+			case "malformed":
+				o.Malformed, err = strconv.Atoi(v)
+			case "cap":
+				o.Cap, err = strconv.Atoi(v)
+			case "refuse":
+				if o.Refuse, err = strconv.Atoi(v); err == nil && http.StatusText(o.Refuse) == "" {
+					err = errors.New("it is no status")
+				}
+			case "mute":
+				if o.Mute == nil {
+					o.Mute = map[string]int{}
+				}
+				o.Mute[v] = math.MaxInt
+			default:
+				err = errors.New("there is die, stale, every, heartbeat, malformed, cap, refuse and mute")
+			}
+			if err == nil && (o.DieAfter < 0 || o.Stale < 0 || o.Every < 0 || o.Heartbeat < 0 || o.Malformed < 0 || o.Cap < 0) {
+				err = errors.New("it is below 0")
+			}
+			if err != nil {
+				return o, fmt.Errorf("%s=%s: %w", name, v, err)
+			}
+		}
+	}
+	return o, nil
+}
+
+// control serves POST /control/stream, whose query is that of ParseStreamOptions:
+// it applies from now on, also to connections that there are, which are cut.
+func (s *Streamer) control(w http.ResponseWriter, r *http.Request) {
+	o, err := ParseStreamOptions(r.URL.RawQuery)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.Set(o)
+	s.Cut()
+	fmt.Fprintln(w, "ok")
 }
 
 // Streamer is Yahoo's streamer over a market: at most StreamOptions.Cap symbols a

@@ -4,7 +4,9 @@
 //
 //	yahootest -addr 127.0.0.1:8099
 //	YAHOO_URL=http://127.0.0.1:8099 …
+//	YAHOO_STREAM_URL='ws://127.0.0.1:8099/streamer?version=2' …
 //	curl -X POST 'http://127.0.0.1:8099/control/faults?kind=429&for=10m'
+//	curl -X POST 'http://127.0.0.1:8099/control/stream?die=5s'
 package main
 
 import (
@@ -30,6 +32,11 @@ func main() {
 	flag.Func("fault", "a `fault` to begin with, like kind=429&call=quote&for=10m; may be given several times; kinds are statuses and "+strings.Join(yahootest.FaultKinds(), ", "), func(text string) error {
 		f, err := yahootest.ParseFault(text)
 		faults = append(faults, f)
+		return err
+	})
+	var streams yahootest.StreamOptions
+	flag.Func("stream", "how the streamer at /streamer behaves, like die=5s&malformed=20&stale=72h&cap=50&refuse=503&mute=AAPL", func(text string) (err error) {
+		streams, err = yahootest.ParseStreamOptions(text)
 		return err
 	})
 	var recorded []string
@@ -66,6 +73,7 @@ func main() {
 			}
 			server = yahootest.NewReplay(recordings)
 		}
+		server.Streamer.Set(streams)
 		if *consent {
 			server.AskForConsent()
 		}
