@@ -9,6 +9,7 @@
 //	go run ./bench query      the query functions under load from wrk, while ticks flow
 //	go run ./bench clients -clients 10000     WebSocket clients on one dashboard
 //	go run ./bench profile -encoding json     profiles of every process while it works through a backlog
+//	go run ./bench paced -profile             and while ticks flow
 //
 // Progress goes to standard error, the tables, which are Markdown, to standard
 // output and to build/bench.md. A measurement that fails is told and the others
@@ -67,6 +68,7 @@ func command(ctx context.Context, args []string) error {
 	rate := flags.Float64("rate", 20_000, "ticks a second of a paced stream")
 	duration := flags.Duration("duration", time.Minute, "how long a paced stream goes on, after 10 s that warm up")
 	clients := flags.Int("clients", 10_000, "WebSocket clients of the dashboard")
+	profile := flags.Bool("profile", args[0] == "profile", "leave profiles of backlogs and streams in build/profiles")
 	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -83,7 +85,6 @@ func command(ctx context.Context, args []string) error {
 	stream := paced{rate: *rate, duration: *duration, encoding: wire, partitions: *partitions, symbols: *symbols}
 
 	var steps []step
-	profile := false
 	switch args[0] {
 	case "capacity":
 		steps = capacitySteps(*runs, backlog)
@@ -96,7 +97,7 @@ func command(ctx context.Context, args []string) error {
 	case "clients":
 		steps = clientSteps(*clients)
 	case "profile":
-		steps, profile = capacitySteps(1, backlog), true
+		steps = capacitySteps(1, backlog)
 	case "quick":
 		steps = quickSteps()
 		backlog.ticks = quickTicks
@@ -109,7 +110,7 @@ func command(ctx context.Context, args []string) error {
 	for range *warm {
 		steps = append([]step{backlog.warmUp()}, steps...)
 	}
-	return measure(ctx, "go run ./bench "+strings.Join(args, " "), steps, *warm, profile)
+	return measure(ctx, "go run ./bench "+strings.Join(args, " "), steps, *warm, *profile)
 }
 
 // measure goes through the steps, of which the first so many warm up, and prints what came of them.

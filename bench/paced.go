@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -204,6 +205,15 @@ func (p paced) run(ctx context.Context, r *rig) (res *pacedResult, err error) {
 	res = &pacedResult{}
 	total := warmUp + p.duration
 	res.ticks = s.market(total).Ticks
+	profiler, err := s.profiler(ctx, "paced")
+	if err != nil {
+		return nil, err
+	}
+	for name := range s.programs {
+		if err := s.findProfiles(ctx, profiler, name); err != nil {
+			return nil, err
+		}
+	}
 	begun := time.Now()
 	var m *meter
 	var since time.Time
@@ -213,11 +223,13 @@ func (p paced) run(ctx context.Context, r *rig) (res *pacedResult, err error) {
 		}
 		if m == nil {
 			m, since = s.meter(), time.Now()
+			profiler.begin(ctx)
 		}
 		behind, err := s.behind(ctx)
 		res.lag = append(res.lag, behind)
 		return err
 	})
+	profiler.end(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +240,7 @@ func (p paced) run(ctx context.Context, r *rig) (res *pacedResult, err error) {
 		return nil, err
 	}
 	res.kafka, res.window, res.browser = s.kafka, s.window.delays, s.browser.delays
-	return res, nil
+	return res, profiler.report(ctx, os.Stdout)
 }
 
 // bounded says whether the lag stayed within bounds: it did not grow, from the

@@ -181,7 +181,7 @@ func download(ctx context.Context, url, path string) error {
 
 // end takes no more of them.
 func (p *profiler) end(ctx context.Context) {
-	if p == nil {
+	if p == nil || p.stop == nil {
 		return
 	}
 	p.stop()
