@@ -1,3 +1,4 @@
+import { readMessage } from './read-message';
 import type { Message } from './wire';
 
 export type StreamState =
@@ -135,7 +136,8 @@ export class Stream {
       this.set({ kind: 'open', transport });
       this.askPipeline();
     }
-    this.on.message(JSON.parse(text) as Message);
+    const m = readMessage(text);
+    if (m) this.on.message(m);
   }
 
   private lost(): void {

@@ -229,3 +229,32 @@ test('the text on every shade of every theme and palette can be read', async () 
       }
     }
 });
+
+test('messages of the service are read, and what is none is passed over whatever it is', async () => {
+  const { readMessage } = await load('read-message');
+  const w = { start: 60_000, open: '1', high: '2', low: '0.5', close: '1.5', volume: '10', ticks: 3, rev: 4 };
+  const q = { symbol: 'AAPL', price: '231.45', change: '-1.2', percent: '0.52', volume: '48', time: 1, received: 2, info: { currency: 'USD', exchange: 'NMS', market_state: 'REGULAR', source: 'yahoo' }, spark: [[0, '1']], windows: [w] };
+  const good = [
+    { type: 'snapshot', epoch: 'e', seq: 1, quotes: [q] },
+    { type: 'delta', epoch: 'e', from: 1, seq: 2, quotes: [{ symbol: 'A', price: '1', time: 1, received: 1, windows: [] }], removed: ['B'] },
+    { type: 'pulse', now: 1, ticks_per_second: 0, last_update: 0, symbols: 0, simulated_symbols: 0, behind: 0, latency: { p50: 1, p95: 2, p99: 3, count: 4 } },
+    { type: 'pipeline', now: 1, functions: [{}], parts: [], ticks: {}, latency: { seconds: 60, bounds: [1, 2], stages: [{ name: 'kafka', count: 0, counts: [0, 0, 0] }] } },
+  ];
+  for (const m of good) assert.deepEqual(readMessage(JSON.stringify(m)), m);
+  for (const text of ['', 'x', 'null', '[]', '7', '"a"', '{}', '{"type":"other"}', '{"type":"__proto__"}', '[{"type":"pulse"}]']) assert.equal(readMessage(text), null, text);
+  // Any one value of a good message replaced by what it is not.
+  const next = random(4);
+  const rubbish = [null, 'soon', {}, [], true, [null], '1e9', -1, 'NaN'];
+  const places = (v, path = []) => (typeof v === 'object' && v !== null ? Object.entries(v).flatMap(([k, x]) => [[...path, k], ...places(x, [...path, k])]) : []);
+  for (let i = 0; i < 3_000; i++) {
+    const m = structuredClone(good[i % good.length]);
+    const all = places(m);
+    const path = all[Math.floor(next() * all.length)];
+    const value = rubbish[Math.floor(next() * rubbish.length)];
+    let at = m;
+    for (const k of path.slice(0, -1)) at = at[k];
+    at[path.at(-1)] = value;
+    const read = readMessage(JSON.stringify(m));
+    if (read?.quotes) for (const x of read.quotes) assert.match(x.price, /^-?\d/);
+  }
+});

@@ -166,12 +166,12 @@ class MarketView {
     const by = (direction: 1 | -1) => moved.filter((q) => sign(q.percent) === direction).sort((a, b) => direction * (Number(b.percent) - Number(a.percent))).slice(0, listed);
     const percents = (list: Quote[]) => {
       const top = Math.abs(Number(list[0]?.percent ?? 0));
-      return list.map((q) => this.mover(q, `${arrow(sign(q.percent))} ${percentText(q)}`, Math.abs(Number(q.percent)) / top));
+      return list.map((q) => this.mover(q, arrow(sign(q.percent)), percentText(q), Math.abs(Number(q.percent)) / top));
     };
     this.gainers.show(percents(by(1)));
     this.losers.show(percents(by(-1)));
     const traders = this.traders(quotes);
-    this.active.show(traders.slice(0, listed).map(([q, money]) => this.mover(q, `$${compact(String(Math.round(money)))}`, money / traders[0]![1])));
+    this.active.show(traders.slice(0, listed).map(([q, money]) => this.mover(q, '', `$${compact(String(Math.round(money)))}`, money / traders[0]![1])));
   }
 
   /** Symbols whose turnover is known, the most active first. */
@@ -184,12 +184,8 @@ class MarketView {
     return list.sort((a, b) => b[1] - a[1]);
   }
 
-  private mover(q: Quote, figure: string, share: number): Mover {
-    const name = fullName(q);
-    return {
-      symbol: q.symbol, name, price: priceText(q), figure, sign: sign(q.percent), share, simulated: q.info.source === 'simulated',
-      href: this.href(q.symbol), spoken: `${[q.symbol, name].filter(Boolean).join(', ')}: ${priceText(q)}, ${spokenChange(q)}`,
-    };
+  private mover(q: Quote, mark: string, figure: string, share: number): Mover {
+    return { symbol: q.symbol, name: fullName(q), price: priceText(q), arrow: mark, figure, sign: sign(q.percent), share, simulated: q.info.source === 'simulated', href: this.href(q.symbol) };
   }
 
   private href(symbol: string): string {
@@ -199,11 +195,13 @@ class MarketView {
   private tile(q: Quote): Tile {
     const money = turnover(traded(q), this.rates);
     const name = fullName(q);
+    const percent = q.percent === undefined ? '–' : `${arrow(sign(q.percent))} ${percentText(q)}`;
     return {
       symbol: q.symbol,
-      spoken: [q.symbol, name, spokenChange(q), money === null ? '' : `turnover ${compact(String(Math.round(money)))} dollars`].filter(Boolean).join(', '),
+      // What can be seen comes first, so that a name that is spoken finds it.
+      spoken: [`${q.symbol} ${percent} ${priceText(q)}`, spokenDirection(q), name, money === null ? '' : `turnover ${compact(String(Math.round(money)))} dollars`].filter(Boolean).join(', '),
       price: priceText(q),
-      percent: q.percent === undefined ? '–' : `${arrow(sign(q.percent))} ${percentText(q)}`,
+      percent,
       step: stepOf(q.percent === undefined ? null : Number(q.percent), this.scale),
       weight: this.area === 'equal' ? 1 : money,
       simulated: q.info.source === 'simulated',
@@ -288,10 +286,9 @@ function fullName(q: Quote): string {
   return q.info.name ?? nameOf(q.symbol);
 }
 
-function spokenChange(q: Quote): string {
+function spokenDirection(q: Quote): string {
   if (q.percent === undefined) return 'change not known';
-  const s = sign(q.percent);
-  return s === 0 ? 'unchanged' : `${s > 0 ? 'up' : 'down'} ${percentText(q).replace(/[+−]/, '').replace(' %', ' percent')}`;
+  return { '-1': 'down', '0': 'unchanged', '1': 'up' }[String(sign(q.percent)) as '-1' | '0' | '1'];
 }
 
 const traded = (q: Quote): Traded => ({ symbol: q.symbol, price: q.price, volume: q.volume, currency: q.info.currency, exchange: q.info.exchange });

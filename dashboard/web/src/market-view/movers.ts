@@ -9,11 +9,12 @@ export interface Mover {
   /** What the list is ordered by, as text: a percentage or a turnover. */
   figure: string;
   sign: -1 | 0 | 1;
+  /** Where the figure is a change. */
+  arrow: string;
   /** Its length as a bar, 0 to 1. */
   share: number;
   simulated: boolean;
   href: string;
-  spoken: string;
 }
 
 /** A list of movers whose lines are used again, so that a focused one stays focused. */
@@ -47,12 +48,11 @@ export class MoverList {
       const m = movers[i];
       line.hidden = !m;
       if (!m) return;
-      [m.symbol, m.name, m.price, m.figure].forEach((text, j) => setText(parts[j]!, text));
+      [m.symbol, m.name, m.price, m.arrow, m.figure].forEach((text, j) => setText(parts[j]!, text));
       line.dataset['sign'] = String(m.sign);
       line.dataset['source'] = m.simulated ? 'simulated' : '';
       line.style.setProperty('--share', m.share.toFixed(3));
       if (link.getAttribute('href') !== m.href) link.setAttribute('href', m.href);
-      if (link.ariaLabel !== m.spoken) link.ariaLabel = m.spoken;
     });
     if (before !== movers.length) this.settle();
   }
@@ -67,9 +67,13 @@ export class MoverList {
     who.append(symbol, sim, name);
     const price = element('span', 'mover-price');
     const figure = element('span', 'mover-figure');
-    link.append(who, price, figure);
+    const arrow = element('span', 'mover-arrow');
+    arrow.setAttribute('aria-hidden', 'true');
+    const value = element('span');
+    figure.append(arrow, value);
+    link.append(who, ' ', price, ' ', figure);
     line.append(link);
     this.list.append(line);
-    this.lines.push({ line, link, parts: [symbol, name, price, figure] });
+    this.lines.push({ line, link, parts: [symbol, name, price, arrow, value] });
   }
 }

@@ -161,6 +161,17 @@ export async function says(page, selector, pattern) {
   });
 }
 
+/** The service's snapshot, once a market that was stilled lies still. */
+export async function settled(service, symbols = '') {
+  let snapshot;
+  for (let before = null; JSON.stringify(before) !== JSON.stringify(snapshot?.quotes); ) {
+    before = snapshot?.quotes;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    snapshot = await service.get(`/api/snapshot?symbols=${symbols}`);
+  }
+  return snapshot;
+}
+
 /** Holds the page against axe-core's rules. */
 export async function accessible(page, where) {
   if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axeSource);

@@ -26,18 +26,18 @@ export default async function memory(t) {
         };
         window.play = async (names, seconds) => {
           const minute = () => Math.floor(Date.now() / 60_000) * 60_000;
-          window.at ??= 1;
-          window.price ??= 100;
+          window.turn ??= 1;
+          window.course ??= 100;
           for (let i = 0; i < seconds; i++) {
             window.skip(1_000);
             for (let k = 0; k < 4; k++) {
               const quotes = Array.from({ length: 5 }, (_, n) => {
-                const price = (window.price += Math.sin(window.at + n) / 10).toFixed(2);
-                return { symbol: names[(window.at * 5 + n) % names.length], price, change: '0.10', percent: '0.10', volume: String(1e6 + window.at), time: Date.now(), received: Date.now() - 5, windows: [{ start: minute(), open: price, high: price, low: price, close: price, volume: '5', ticks: 1, rev: window.at + 1 }] };
+                const price = (window.course += Math.sin(window.turn + n) / 10).toFixed(2);
+                return { symbol: names[(window.turn * 5 + n) % names.length], price, change: '0.10', percent: '0.10', volume: String(1e6 + window.turn), time: Date.now(), received: Date.now() - 5, windows: [{ start: minute(), open: price, high: price, low: price, close: price, volume: '5', ticks: 1, rev: window.turn + 1 }] };
               });
-              window.tell({ type: 'delta', epoch: 'e', from: window.at, seq: ++window.at, quotes });
+              window.tell({ type: 'delta', epoch: 'e', from: window.turn, seq: ++window.turn, quotes });
             }
-            window.tell({ type: 'pulse', now: Date.now(), ticks: window.at, live_ticks: window.at, ticks_per_second: 20, last_update: Date.now(), symbols: names.length, simulated_symbols: names.length, clients: 1, connected: true, caught_up: true, behind: 0 });
+            window.tell({ type: 'pulse', now: Date.now(), ticks: window.turn, live_ticks: window.turn, ticks_per_second: 20, last_update: Date.now(), symbols: names.length, simulated_symbols: names.length, clients: 1, connected: true, caught_up: true, behind: 0 });
             // Frames are drawn as on a machine that manages one of some.
             if (i % 12 === 0) await new Promise((resolve) => requestAnimationFrame(resolve));
           }

@@ -1,6 +1,6 @@
 // What becomes of the page when the service, the network or the tab fails it.
 import assert from 'node:assert/strict';
-import { accessible, changes, says, state, text } from './harness.mjs';
+import { accessible, changes, says, settled, state } from './harness.mjs';
 import { Scripted } from './scripted.mjs';
 
 const last = '#rows tr[data-symbol="AAPL"] .c-last';
@@ -76,7 +76,7 @@ export default async function transport(t) {
       while (Date.now() < end); // the page is stuck
     });
     await service.control('stale');
-    const { quotes } = await service.get('/api/snapshot?symbols=AAPL,MSFT,NVDA');
+    const { quotes } = await settled(service, 'AAPL,MSFT,NVDA');
     for (const q of quotes) {
       const [whole, fraction = ''] = q.price.split('.');
       await says(other, `#rows tr[data-symbol="${q.symbol}"] .c-last`, new RegExp(`^\\s*${Number(whole).toLocaleString('en-US')}\\.${fraction.padEnd(2, '0')}\\s*$`));

@@ -1,6 +1,6 @@
 // The watch list and the chart beside it.
 import assert from 'node:assert/strict';
-import { accessible, changes, limit, says, state, text } from './harness.mjs';
+import { accessible, changes, limit, says, settled, state, text } from './harness.mjs';
 
 export default async function watch(t) {
   const service = await t.service();
@@ -36,12 +36,7 @@ export default async function watch(t) {
 
   await t.step('what is shown is what was published, to the last digit', async () => {
     await service.control('stale');
-    let { quotes } = await service.get('/api/snapshot');
-    for (let before; JSON.stringify(before) !== JSON.stringify(quotes); ) {
-      before = quotes;
-      await page.waitForTimeout(300);
-      ({ quotes } = await service.get('/api/snapshot'));
-    }
+    const { quotes } = await settled(service);
     assert.equal(quotes.length, 20);
     for (const q of quotes) {
       const decimals = { 'EURUSD=X': 5 }[q.symbol] ?? 2;
