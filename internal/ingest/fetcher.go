@@ -41,6 +41,7 @@ type Watch interface {
 	List(ctx context.Context) ([]watchlist.Symbol, error)
 	MarkUnknown(ctx context.Context, symbol, reason string) error
 	Name(ctx context.Context, symbol, name, exchange string) error
+	Delay(ctx context.Context, symbol string, minutes int) error
 }
 
 // Fetcher publishes new trades. Its calls take turns.

@@ -95,6 +95,8 @@ func (w *watched) Name(_ context.Context, symbol, name, exchange string) error {
 	return nil
 }
 
+func (w *watched) Delay(context.Context, string, int) error { return nil }
+
 func (w *watched) tell(symbol string, change func(*watchlist.Symbol)) {
 	w.said = append(w.said, symbol)
 	for i := range w.symbols {

@@ -156,6 +156,9 @@ func (f *Fetcher) learn(ctx context.Context, answer *yahoo.Answer) {
 		if s.Unknown || name != s.Name || exchange != s.Exchange {
 			marks.Go(func() error { return f.watch.Name(ctx, s.Symbol, name, exchange) })
 		}
+		if minutes := int(q.Delay.Minutes()); s.Delay == nil || *s.Delay != minutes {
+			marks.Go(func() error { return f.watch.Delay(ctx, s.Symbol, minutes) })
+		}
 	}
 	for _, symbol := range answer.Unknown {
 		f.silent[symbol]++

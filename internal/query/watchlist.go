@@ -19,6 +19,8 @@ type watched struct {
 	AddedAt    Time    `json:"added_at"`
 	CheckedAt  *Time   `json:"checked_at"`
 	StreamedBy *string `json:"streamed_by"`
+	// DelayedBy is how many minutes Yahoo's data of it lag behind the exchange.
+	DelayedBy *int `json:"delayed_by"`
 }
 
 type watchlistBody struct {
@@ -46,7 +48,7 @@ func (a *API) Watchlist(req handler.Request, limit int, read func(context.Contex
 func watchedOf(s *store.Watched) watched {
 	w := watched{
 		Symbol: s.Symbol, Name: text(s.Name), Exchange: text(s.Exchange), State: "active",
-		Reason: text(s.Reason), AddedAt: Time(s.AddedAt), StreamedBy: text(s.StreamedBy),
+		Reason: text(s.Reason), AddedAt: Time(s.AddedAt), StreamedBy: text(s.StreamedBy), DelayedBy: s.Delay,
 	}
 	if s.Unknown {
 		w.State = "unknown"

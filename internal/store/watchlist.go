@@ -22,6 +22,9 @@ type Watched struct {
 	CheckedAt int64
 	// Name and Exchange are the source's, empty until it has told them.
 	Name, Exchange string
+	// Delay is how many minutes the source's data of it lag behind the exchange, nil
+	// until it has told.
+	Delay *int
 	// StreamedBy is the owner of a live claim, empty where there is none.
 	StreamedBy string
 }
@@ -39,13 +42,13 @@ const (
 // ReadWatched returns the symbols of a list, by name, and whether it was ever
 // seeded. Idempotent.
 func (s *Store) ReadWatched(ctx context.Context, list string) (watched []Watched, seeded bool, err error) {
-	it := s.session.Query("SELECT symbol, seeded_at, added_at, state, reason, checked_at, name, exchange, streamed_by FROM watchlist WHERE list = ?", list).
+	it := s.session.Query("SELECT symbol, seeded_at, added_at, state, reason, checked_at, name, exchange, delayed_by, streamed_by FROM watchlist WHERE list = ?", list).
 		WithContext(ctx).Consistency(s.cfg.ReadConsistency).Iter()
 	for {
 		var w Watched
 		var symbol, state *string
 		var seededAt, added *time.Time
-		if !it.Scan(&symbol, &seededAt, &added, &state, &w.Reason, &w.CheckedAt, &w.Name, &w.Exchange, &w.StreamedBy) {
+		if !it.Scan(&symbol, &seededAt, &added, &state, &w.Reason, &w.CheckedAt, &w.Name, &w.Exchange, &w.Delay, &w.StreamedBy) {
 			break
 		}
 		seeded = seeded || seededAt != nil
@@ -94,7 +97,7 @@ func (s *Store) WriteWatched(ctx context.Context, list, symbol string, at int64)
 // lives on to its end: where the symbol comes back before that, whoever streamed
 // it may still do so. Idempotent.
 func (s *Store) DeleteWatched(ctx context.Context, list, symbol string) error {
-	return s.watch(ctx, "remove", symbol, "DELETE added_at, state, reason, checked_at, name, exchange FROM watchlist WHERE list = ? AND symbol = ?", list, symbol)
+	return s.watch(ctx, "remove", symbol, "DELETE added_at, state, reason, checked_at, name, exchange, delayed_by FROM watchlist WHERE list = ? AND symbol = ?", list, symbol)
 }
 
 // MarkWatchedUnknown says that the source does not know a symbol. Idempotent. It
@@ -108,6 +111,12 @@ func (s *Store) MarkWatchedUnknown(ctx context.Context, list, symbol, reason str
 func (s *Store) NameWatched(ctx context.Context, list, symbol, name, exchange string, at int64) error {
 	return s.watch(ctx, "name", symbol, "UPDATE watchlist SET state = ?, reason = null, checked_at = ?, name = ?, exchange = ? WHERE list = ? AND symbol = ?",
 		watchActive, at, name, exchange, list, symbol)
+}
+
+// DelayWatched says how many minutes the source's data of a symbol lag behind its
+// exchange. Idempotent.
+func (s *Store) DelayWatched(ctx context.Context, list, symbol string, minutes int) error {
+	return s.watch(ctx, "tell the delay of", symbol, "UPDATE watchlist SET delayed_by = ? WHERE list = ? AND symbol = ?", minutes, list, symbol)
 }
 
 func (s *Store) watch(ctx context.Context, what, symbol, stmt string, args ...any) error {

@@ -168,6 +168,17 @@ func (l *List) Name(ctx context.Context, symbol, name, exchange string) error {
 	return s.NameWatched(ctx, list, symbol, name, exchange, time.Now().UnixMilli())
 }
 
+// Delay says how many minutes the source's data of a symbol lag behind its
+// exchange, 0 where they do not. Call it where that differs from what the list has.
+// Idempotent.
+func (l *List) Delay(ctx context.Context, symbol string, minutes int) error {
+	s, err := l.store.Get(ctx)
+	if err != nil {
+		return err
+	}
+	return s.DelayWatched(ctx, list, symbol, minutes)
+}
+
 // Claim says that owner, a name that no other process has, feeds the symbols from
 // now on for the time ttl (whole seconds), and returns those of which that is so:
 // without the ones that another owner has a live claim of, or that are not on the
