@@ -272,39 +272,37 @@ func TestRefusalsHoldAllCallersBack(t *testing.T) {
 		{"429 with Retry-After", yahootest.TooManyRequests("1"), yahoo.RateLimited, time.Second},
 		{"429 without", yahootest.TooManyRequests(""), yahoo.RateLimited, 500 * time.Millisecond},
 		{"500", yahootest.InternalError(), yahoo.Unavailable, 500 * time.Millisecond},
+		{"429 with a date in Retry-After", yahootest.TooManyRequests("Sat, 01 Jan 2000 00:01:30 GMT"), yahoo.RateLimited, 80 * time.Second}, // a bubble's clock begins in 2000
 		{"503 with Retry-After", yahootest.Fault{Status: 503, Header: http.Header{"Retry-After": {"1"}}}, yahoo.Unavailable, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s, url := standIn(t, yahootest.Options{})
-			cfg := config(url)
-			cfg.MaxBackoff = time.Second
-			cl := client(t, cfg)
-			if _, err := cl.Quotes(t.Context(), []string{"AAPL"}); err != nil {
-				t.Fatal(err)
-			}
-			s.Inject(c.f.On("quote").Once())
-			began := time.Now()
-			_, err := cl.Quotes(within(t, 400*time.Millisecond), []string{"AAPL"})
-			var e *yahoo.Error
-			if !errors.As(err, &e) || e.Kind != c.kind || e.RetryAfter <= 0 {
-				t.Fatalf("a caller without the time to wait: %v", err)
-			}
-			var callers sync.WaitGroup
-			for range 6 {
-				callers.Go(func() {
-					if _, err := cl.Quotes(t.Context(), []string{"AAPL"}); err != nil {
-						t.Error(err)
-					}
-					if took := time.Since(began); took < c.hold-20*time.Millisecond {
-						t.Errorf("a caller was let through after %s", took)
-					}
-				})
-			}
-			callers.Wait()
-			if n := s.Calls("quote"); n != 8 {
-				t.Errorf("%d quote calls, want 1 before, 1 refused and 6 after", n)
-			}
+			inBubble(t, func(t *testing.T, s *yahootest.Server, cl *yahoo.Client) {
+				if _, err := cl.Quotes(t.Context(), []string{"AAPL"}); err != nil {
+					t.Fatal(err)
+				}
+				s.Inject(c.f.On("quote").Once())
+				began := time.Now()
+				_, err := cl.Quotes(within(t, 400*time.Millisecond), []string{"AAPL"})
+				var e *yahoo.Error
+				if !errors.As(err, &e) || e.Kind != c.kind || e.RetryAfter <= 0 {
+					t.Fatalf("a caller without the time to wait: %v", err)
+				}
+				var callers sync.WaitGroup
+				for range 6 {
+					callers.Go(func() {
+						if _, err := cl.Quotes(t.Context(), []string{"AAPL"}); err != nil {
+							t.Error(err)
+						}
+						if took := time.Since(began); took < c.hold {
+							t.Errorf("a caller was let through after %s", took)
+						}
+					})
+				}
+				callers.Wait()
+				if n := s.Calls("quote"); n != 8 {
+					t.Errorf("%d quote calls, want 1 before, 1 refused and 6 after", n)
+				}
+			})
 		})
 	}
 }
