@@ -39,7 +39,7 @@ func TestHandleShowsAndEditsTheList(t *testing.T) {
 		status                    int
 		want                      string
 	}{
-		{"the list has what SYMBOLS says", "GET", "format=csv", "", nil, 200, "symbol,name,exchange,state,reason,added_at,checked_at,streamed_by\r\nAAPL,,,active,,2"},
+		{"the list has what SYMBOLS says", "GET", "format=csv", "", nil, 200, "symbol,name,exchange,state,reason,added_at,checked_at,streamed_by,delayed_by\r\nAAPL,,,active,,2"},
 		{"a symbol is added with the token only", "POST", "symbol=ko", "", nil, 401, "Token is missing"},
 		{"and removed with it only", "DELETE", "symbol=AAPL", "", http.Header{trigger.HeaderToken: {"a guess"}}, 401, "oken"},
 		{"a symbol is added", "POST", "symbol=ko", "", token, 201, `{"added":true,"symbol":"KO"}`},
