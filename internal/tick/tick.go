@@ -74,6 +74,9 @@ func (s Source) String() string {
 	return sourceNames[s]
 }
 
+// Chart tells whether the source is one of candles that come from a chart.
+func (s Source) Chart() bool { return s == SourceYahooChart || s == SourceSimulatedChart }
+
 // ParseSource reads what String writes; another name is SourceUnknown.
 func ParseSource(name string) Source {
 	for i, n := range sourceNames {

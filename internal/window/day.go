@@ -87,16 +87,26 @@ var locations = sync.OnceValue(func() map[string]*time.Location {
 	return m
 })
 
+func location(exchange string) *time.Location {
+	if loc, ok := locations()[exchange]; ok {
+		return loc
+	}
+	return time.UTC
+}
+
 // Day returns the local day of an exchange, named by Yahoo's code ("NMS", "LSE"),
 // that the time t falls into, from its midnight to the next, in milliseconds since
 // the Unix epoch. It is the day of UTC where the market never closes or the code is
 // not known. Both ends are windows' starts; a day has 23 to 25 hours.
 func Day(exchange string, t int64) (start, end int64) {
-	loc, ok := locations()[exchange]
-	if !ok {
-		loc = time.UTC
-	}
-	y, m, d := time.UnixMilli(t).In(loc).Date()
+	return Date(exchange, time.UnixMilli(t).In(location(exchange)))
+}
+
+// Date returns, as Day does, the day of an exchange that has the date that the
+// given time shows in its own location.
+func Date(exchange string, date time.Time) (start, end int64) {
+	loc := location(exchange)
+	y, m, d := date.Date()
 	return midnight(y, m, d, loc), midnight(y, m, d+1, loc)
 }
 
