@@ -19,7 +19,7 @@ help: ## show this list
 	@sed -n 's/^#> /  /p' $(MAKEFILE_LIST)
 
 #> SOURCE=auto            yahoo, simulated, or auto: Yahoo if it answers within 5 s, else simulated
-#> SYMBOLS=…              what to ask for, as in SYMBOLS=AAPL,MSFT,BTC-USD
+#> SYMBOLS=…              what the watch list has at first, as in SYMBOLS=AAPL,MSFT,BTC-USD
 #> FUNCTIONS_PORT=8080 DASHBOARD_PORT=8090 KAFKA_PORT=9092 CASSANDRA_PORT=9042
 #> KAFKA_BROKERS= CASSANDRA_HOSTS=        addresses of servers of your own, instead of those that are started
 #> KAFKA_HEAP=512m CASSANDRA_HEAP=1g
