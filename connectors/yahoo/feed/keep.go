@@ -229,12 +229,17 @@ func (f *Feed) takeOver(ctx context.Context) error {
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var taken []string
 	for _, name := range names {
 		// What came into doubt meanwhile was not read late enough.
 		if s := f.symbols[name]; s != nil && s.handed && unsure(s) && now.Before(s.until) && s.doubt == doubtful[name] {
 			s.last, s.sure, s.doubt = last[name], true, false
-			f.wake()
+			taken = append(taken, name)
 		}
+	}
+	if len(taken) > 0 {
+		slog.Info("symbols are streamed", "count", len(taken), "symbols", taken[:min(len(taken), 20)])
+		f.wake()
 	}
 	return nil
 }
