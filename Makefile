@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: bench bench-quick profile help run stop status test try lint build generate tools clean distclean fuzz bin
+.PHONY: screenshots bench bench-quick profile help run stop status test try lint build generate tools clean distclean fuzz bin
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -70,6 +70,12 @@ profile: tools ## CPU and heap profiles of every process while it works through 
 
 build: tools bin ## build every program and the web page
 	@exec build/local build
+
+screenshots: ## take the dashboard's pictures in docs/ again
+	@deploy/local/tools.sh test
+	cd dashboard/web && npm ci --no-audit --no-fund --loglevel=error && npm run build
+	go build -o build/bin/serve ./dashboard/feedtest/serve
+	cd dashboard/web && SERVE=$(CURDIR)/build/bin/serve SHOTS=$(CURDIR)/docs CHROMIUM=$${CHROMIUM:-$$(command -v chromium)} node test/browser/docs.mjs
 
 generate: ## make the generated Go code again from the .proto files
 	@command -v protoc >/dev/null || { echo "protoc is missing: apt-get install protobuf-compiler" >&2; exit 1; }

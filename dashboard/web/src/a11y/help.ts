@@ -15,10 +15,17 @@ const groups: [string, Shortcut[]][] = [
     { keys: ['/'], does: 'Filter the watch list' },
     { keys: ['Esc'], does: 'Close, or clear the filter' },
   ]],
-  ['Watch list and chart', [
+  ['Watch list', [
     { keys: ['↑', '↓'], does: 'Next symbol up or down' },
     { keys: ['Home', 'End'], does: 'First or last symbol' },
+    { keys: ['+'], does: 'Add a symbol' },
+    { keys: ['Delete'], does: 'Remove the symbol' },
+  ]],
+  ['Chart', [
     { keys: ['1', '…', '5'], does: 'Candles of 1m, 5m, 15m, 1h, 1d' },
+    { keys: ['←', '→'], does: 'Scroll; with Shift, farther' },
+    { keys: ['+', '−'], does: 'Closer, wider' },
+    { keys: ['End'], does: 'Go to live' },
   ]],
   ['Heat map', [
     { keys: ['←', '→', '↑', '↓'], does: 'The neighbour on that side' },

@@ -143,7 +143,7 @@ export class Flow {
     });
     const dead = m?.dead_letters?.total;
     this.set('dead', {
-      figure: count(dead), unit: 'dead letters', facts: dead === 0 ? 'every record was taken' : dead === undefined ? '' : 'reasons are below', ...stateOf(part('kafka')), alarm: (dead ?? 0) > 0,
+      figure: count(dead), unit: dead === 1 ? 'dead letter' : 'dead letters', facts: dead === 0 ? 'every record was taken' : dead === undefined ? '' : 'reasons are below', ...stateOf(part('kafka')), alarm: (dead ?? 0) > 0,
     });
     const seal = m?.seal;
     this.set('cassandra', { figure: count(seal?.candles), unit: 'candles', facts: 'windows, ticks, candles', ...stateOf(part('cassandra')) });

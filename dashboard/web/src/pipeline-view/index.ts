@@ -207,9 +207,9 @@ function sealSentence(s: SealFigures | undefined): { text: string; mood: 'good' 
 
 /** Figures by name, with a sentence above them. */
 class Facts {
-  readonly box = element('section', 'facts card');
+  readonly box = element('section', 'sealing card');
   private readonly list = element('dl');
-  private readonly sentence = element('p', 'facts-sentence');
+  private readonly sentence = element('p', 'sealing-sentence');
   private readonly values = new Map<string, HTMLElement>();
 
   constructor(title: string, id: string) {

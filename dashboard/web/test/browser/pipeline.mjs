@@ -66,8 +66,8 @@ export default async function pipelineView(t) {
       assert.match(await text(other, `${part(id)} .part-figure`), /^–\s*not known$/, id);
       assert.equal(await text(other, `${part(id)} .part-state`), 'not known', id);
     }
-    assert.match(await text(other, '.seal, .facts-sentence'), /not known/);
-    for (const value of await other.locator('.pipeline .facts dd').allInnerTexts()) assert.equal(value, '–');
+    assert.match(await text(other, '.sealing-sentence'), /not known/);
+    for (const value of await other.locator('.sealing dd').allInnerTexts()) assert.equal(value, '–');
   });
 
   await t.step('figures are those that the service told, to the digit', async () => {
@@ -80,7 +80,7 @@ export default async function pipelineView(t) {
     const row = await other.locator('.functions tbody tr').first().locator('td').allInnerTexts();
     assert.deepEqual([row[0], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9]], ['66', '1,200', '9.8', '4.1 ms', '18 ms', '96', '410', '3', '2']);
     assert.match(await text(other, '.functions tbody tr:nth-child(2) .functions-problem'), /Stopped at partition 4/);
-    assert.match(await text(other, '.facts-sentence'), /3 of 56,220 live windows were corrected/);
+    assert.match(await text(other, '.sealing-sentence'), /3 of 56,220 live windows were corrected/);
     const source = other.locator('.latency-row', { hasText: 'trade → received' });
     assert.deepEqual(await source.locator('.latency-figure').allInnerTexts(), ['4.2 ms', '9.0 ms', '14 ms']);
   });
