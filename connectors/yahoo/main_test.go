@@ -431,3 +431,51 @@ func TestEachTradeIsPublishedOnceWhoeverSeesIt(t *testing.T) {
 	r.await(t, "streamed", 30)
 	r.finish(t, once)
 }
+
+// TestKafkaThatFreezesAndDiesCostsNoTradeAndBringsNoneTwice: what waits for it is
+// bounded, and what became of a publication is looked up when it is back.
+func TestKafkaThatFreezesAndDiesCostsNoTradeAndBringsNoneTwice(t *testing.T) {
+	testbed.Kafka(t) // skips where there is to be none at all
+	if testing.Short() {
+		t.Skip("starts a Kafka of its own, which takes 10 s and 500 MiB: run without -short")
+	}
+	port, err := servers.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, err := servers.StartKafka(t.Context(), servers.Options{Dir: t.TempDir(), Port: port, HeapMB: 256, Say: func(s string) { t.Log(s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = broker.Thaw(); _ = broker.Kill() })
+	r := newRig(t, broker.Addr(), 20)
+	once := r.poll(t)
+	testbed.Eventually(t, patience, "fetch polls", func() bool { return once(t).Published > 0 })
+	r.start(t)
+	r.await(t, "streamed", 20)
+	before := r.published()
+	testbed.Eventually(t, patience, "ticks are published", func() bool { return r.published() > before+100 })
+
+	if err := broker.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, "in doubt", 1) // a publication was given up
+	if err := broker.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, "streamed", 20)
+
+	if err := broker.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, "in doubt", 1)
+	r.end(t, syscall.SIGKILL)
+	r.start(t)
+	if err := broker.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, "streamed", 20)
+	before = r.published()
+	testbed.Eventually(t, patience, "ticks are published again", func() bool { return r.published() > before+50 })
+	r.finish(t, once)
+}
