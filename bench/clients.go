@@ -29,7 +29,7 @@ func (a audience) String() string {
 	if a.own {
 		lists = "each its own"
 	}
-	return fmt.Sprintf("%s WebSocket clients, %s %d symbols of %d, %s ticks/s for %s", thousands(a.clients), lists, a.symbols, a.stream.symbols, thousands(a.stream.rate), a.stream.duration)
+	return fmt.Sprintf("%s WebSocket clients, %s %d symbols of %d, %s ticks/s for %s", thousands(a.clients), lists, a.symbols, a.stream.symbols, thousands(a.stream.rate), inSeconds(a.stream.duration))
 }
 
 // audienceResult is what it came to.

@@ -174,7 +174,7 @@ type fetched struct {
 }
 
 func (f fetched) String() string {
-	return fmt.Sprintf("function fetch over HTTP from yahootest, %s symbols a call, calls for %s", thousands(f.symbols), f.duration)
+	return fmt.Sprintf("function fetch over HTTP from yahootest, %s symbols a call, calls for %s", thousands(f.symbols), inSeconds(f.duration))
 }
 
 // marketSpeed is how many times faster than the clock the stand-in's market runs.

@@ -2,6 +2,7 @@
 // own, and checks that every result is exact: a fast wrong answer fails.
 //
 //	go run ./bench all        everything; it says how long it takes
+//	go run ./bench all -ticks 100000 -duration 6s -runs 1 -clients 200     a rehearsal of that
 //	go run ./bench quick      the main figures, under two minutes once all is built
 //	go run ./bench capacity -ticks 5000000 -encoding json -symbols 10000 -history=false
 //	go run ./bench paced -rate 20000 -duration 60s
@@ -64,7 +65,7 @@ func command(ctx context.Context, args []string) error {
 	encoding := flags.String("encoding", "protobuf", "protobuf or json")
 	history := flags.Bool("history", true, "store every tick, too")
 	runs := flags.Int("runs", 3, "runs of a backlog, of which the median is told")
-	warm := flags.Int("warm", 1, "runs before, for the servers' code to be compiled in")
+	warm := flags.Int("warm", map[bool]int{false: 1, true: 2}[args[0] == "all"], "runs before, for the servers' code to be compiled in")
 	rate := flags.Float64("rate", 20_000, "ticks a second of a paced stream")
 	duration := flags.Duration("duration", time.Minute, "how long a paced stream goes on, after 10 s that warm up")
 	clients := flags.Int("clients", 10_000, "WebSocket clients of the dashboard")
@@ -93,17 +94,16 @@ func command(ctx context.Context, args []string) error {
 	case "ingest":
 		steps = ingestSteps(*ticks)
 	case "query":
-		steps = []step{querySteps(10 * time.Second)}
+		steps = []step{querySteps(*duration / 6)}
 	case "clients":
-		steps = clientSteps(*clients)
+		steps = clientSteps(*clients, *duration/2)
 	case "profile":
 		steps = capacitySteps(1, backlog)
 	case "quick":
 		steps = quickSteps()
 		backlog.ticks = quickTicks
 	case "all":
-		steps = allSteps()
-		*warm = 2
+		steps = allSteps(*runs, *ticks, *duration, *clients)
 	default:
 		return fmt.Errorf("%q can't be measured: say %s", args[0], commands)
 	}

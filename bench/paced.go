@@ -30,7 +30,7 @@ type paced struct {
 }
 
 func (p paced) String() string {
-	return fmt.Sprintf("%s ticks/s for %s, %s, %d partitions, %s symbols", thousands(p.rate), p.duration, encodingName(p.encoding), p.partitions, thousands(p.symbols))
+	return fmt.Sprintf("%s ticks/s for %s, %s, %d partitions, %s symbols", thousands(p.rate), inSeconds(p.duration), encodingName(p.encoding), p.partitions, thousands(p.symbols))
 }
 
 // pacedResult is what one paced run came to. All delays are from the moment that

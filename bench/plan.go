@@ -102,8 +102,8 @@ func querySteps(d time.Duration) step {
 	}}
 }
 
-func clientSteps(n int) (steps []step) {
-	stream := paced{rate: 1000, duration: 30 * time.Second, partitions: 4, symbols: 500}
+func clientSteps(n int, d time.Duration) (steps []step) {
+	stream := paced{rate: 1000, duration: d, partitions: 4, symbols: 500}
 	for _, own := range []bool{false, true} {
 		a := audience{stream: stream, clients: n, symbols: 20, own: own}
 		steps = append(steps, step{"clients: " + a.String(), time.Minute + stream.duration, func(ctx context.Context, r *rig, rs *results) (string, error) {
@@ -127,13 +127,15 @@ func quickSteps() []step {
 	return append(capacitySteps(1, backlog, json), stream.step())
 }
 
-func allSteps() (steps []step) {
+// allSteps are all measurements; those of backlogs run so often.
+func allSteps(runs int, ticks int64, duration time.Duration, clients int) (steps []step) {
 	vary := func(change func(c *capacity)) capacity {
 		c := standard(true, tick.Protobuf)
+		c.ticks = ticks
 		change(&c)
 		return c
 	}
-	steps = capacitySteps(3,
+	steps = capacitySteps(runs,
 		vary(func(*capacity) {}),
 		vary(func(c *capacity) { c.history = false }),
 		vary(func(c *capacity) { c.encoding = tick.JSON }),
@@ -144,7 +146,7 @@ func allSteps() (steps []step) {
 		vary(func(c *capacity) { c.ticks *= 4 }),
 	)
 	for _, rate := range []float64{1, 10_000, 20_000, 50_000, 100_000, 200_000} {
-		steps = append(steps, paced{rate: rate, duration: time.Minute, partitions: 4, symbols: 500}.step())
+		steps = append(steps, paced{rate: rate, duration: duration, partitions: 4, symbols: 500}.step())
 	}
-	return slices.Concat(steps, ingestSteps(standardTicks), []step{querySteps(10 * time.Second)}, clientSteps(10_000))
+	return slices.Concat(steps, ingestSteps(ticks), []step{querySteps(duration / 6)}, clientSteps(clients, duration/2))
 }

@@ -22,7 +22,7 @@ type queried struct {
 }
 
 func (q queried) String() string {
-	return fmt.Sprintf("query functions, wrk with %d connections for %s each, beside %s ticks/s", q.connections, q.duration, thousands(q.stream.rate))
+	return fmt.Sprintf("query functions, wrk with %d connections for %s each, beside %s ticks/s", q.connections, inSeconds(q.duration), thousands(q.stream.rate))
 }
 
 // answered is what wrk says of one address.

@@ -263,6 +263,9 @@ func thousands[N int | int64 | float64](n N) string {
 	return sign + digits
 }
 
+// inSeconds writes a duration that people gave: 60 s.
+func inSeconds(d time.Duration) string { return fmt.Sprintf("%g s", d.Seconds()) }
+
 func encodingName(e tick.Encoding) string {
 	if e == tick.JSON {
 		return "json"

@@ -114,7 +114,7 @@ func (rs *results) latencyTargets() (targets []target) {
 		case 20_000:
 			targets = append(targets, atMost(name, 250, p99, milliseconds))
 		case 200_000:
-			bounded := target{"200,000 ticks/s: lag", fmt.Sprintf("bounded for %s", time.Minute), fmt.Sprintf("bounded for %s", t.what.duration), t.came.bounded(t.what.rate) && t.what.duration >= time.Minute}
+			bounded := target{"200,000 ticks/s: lag", "bounded for " + inSeconds(time.Minute), "bounded for " + inSeconds(t.what.duration), t.came.bounded(t.what.rate) && t.what.duration >= time.Minute}
 			if !t.came.bounded(t.what.rate) {
 				bounded.got = "grows"
 			}
