@@ -101,6 +101,9 @@ type Summary struct {
 	// Source is "yahoo" or "simulated", "mixed" where quotes of both came, and
 	// empty where none did.
 	Source string `json:"source"`
+	// Circuit is the state of Yahoo's client: closed, open where nothing is asked
+	// because too much has failed, or half-open.
+	Circuit string `json:"circuit,omitempty"`
 	// Stale says why the watch list could not be read and of when the one is that
 	// was used instead; empty where it was read.
 	Stale string `json:"stale,omitempty"`

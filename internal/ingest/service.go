@@ -45,6 +45,7 @@ type Config struct {
 type Service struct {
 	mu      sync.Mutex
 	fetcher *Fetcher
+	yahoo   *yahoo.Client
 	timeout time.Duration
 	brokers []string
 }
@@ -70,6 +71,7 @@ func (s *Service) Serve(req handler.Request) handler.Response {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	sum, err := f.Fetch(ctx)
+	sum.Circuit = s.yahoo.Status().Circuit
 	if err != nil {
 		return s.problem(&sum, err)
 	}
@@ -78,6 +80,16 @@ func (s *Service) Serve(req handler.Request) handler.Response {
 		return trigger.Problem(http.StatusInternalServerError, err.Error())
 	}
 	return handler.Response{StatusCode: http.StatusOK, Body: body, Header: http.Header{"Content-Type": {"application/json"}}}
+}
+
+// problem is an answer with problem details (RFC 9457) that has the counts of a
+// Summary too.
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	*Summary
 }
 
 // problem says which part failed and what to do about it.
@@ -105,7 +117,11 @@ func (s *Service) problem(sum *Summary, err error) handler.Response {
 			detail = fmt.Sprintf("It can't be told what is already published: %v. Check that Kafka (KAFKA_BROKERS) and Cassandra (CASSANDRA_HOSTS) run.", err)
 		}
 	}
-	res := trigger.Problem(status, detail)
+	body, err := json.Marshal(problem{"about:blank", http.StatusText(status), status, detail, sum})
+	if err != nil {
+		return trigger.Problem(http.StatusInternalServerError, err.Error())
+	}
+	res := handler.Response{StatusCode: status, Body: body, Header: http.Header{"Content-Type": {"application/problem+json"}}}
 	if after > 0 {
 		res.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
@@ -143,6 +159,6 @@ func (s *Service) connect() (*Fetcher, error) {
 	memory := NewMemory(kafka, bus.StandardTopics(busCfg)[0], cfg.PersistGroup, cassandra)
 	watch := watchlist.NewSeeded(cassandra, watchlist.ParseList(cfg.Symbols))
 	s.fetcher = NewFetcher(watch, client, kafka.Producer(busCfg.TicksTopic), memory, encoding)
-	s.timeout, s.brokers = cfg.Timeout, busCfg.Brokers
+	s.yahoo, s.timeout, s.brokers = client, cfg.Timeout, busCfg.Brokers
 	return s.fetcher, nil
 }

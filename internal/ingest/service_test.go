@@ -120,7 +120,7 @@ func newPipeline(t *testing.T) *pipeline {
 func (p *pipeline) fetch(t *testing.T, s *Service, published, unchanged int) {
 	t.Helper()
 	status, body, _ := call(t, s, token)
-	if status != 200 || body["published"] != float64(published) || body["unchanged"] != float64(unchanged) || body["source"] != "simulated" {
+	if status != 200 || body["circuit"] != "closed" || body["published"] != float64(published) || body["unchanged"] != float64(unchanged) || body["source"] != "simulated" {
 		t.Errorf("%d %v, want %d published and %d unchanged", status, body, published, unchanged)
 	}
 }
@@ -286,6 +286,20 @@ func TestSizesInTheLogAddUpOverRestartsAndFailures(t *testing.T) {
 	for _, symbol := range p.Market.Symbols() {
 		if want := p.Market.DayVolume(symbol, p.Market.Now()) - p.Market.DayVolume(symbol, first); got[symbol] != want {
 			t.Errorf("sizes of %s add up to %d, the market traded %d", symbol, got[symbol], want)
+		}
+	}
+}
+
+func TestAnOpenCircuitIsTold(t *testing.T) {
+	p := newPipeline(t)
+	t.Setenv("YAHOO_ATTEMPTS", "1")
+	t.Setenv("YAHOO_CIRCUIT_FAILURES", "1")
+	t.Setenv("YAHOO_MAX_BACKOFF", "1m")
+	s := NewService()
+	p.Inject(yahootest.InternalError())
+	for range 2 { // the second is not sent
+		if status, body, _ := call(t, s, token); status != 503 || body["circuit"] != "open" || body["published"] != 0.0 {
+			t.Errorf("%d %v", status, body)
 		}
 	}
 }

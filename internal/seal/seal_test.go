@@ -39,6 +39,7 @@ func TestSealing(t *testing.T) {
 		{"the audit adds what a fence that is too far ahead kept out", auditFence},
 		{"one seals at a time", alone},
 		{"the candle of a day is of the exchange's day", days},
+		{"minutes of charts belong to the day of ticks, and give way to late ones", charts},
 		{"counters go when nobody will count in them again", sweep},
 		{"a range is rebuilt from the ticks", rebuild},
 		{"time runs out and the next call goes on", outOfTime},
@@ -479,6 +480,70 @@ func days(t *testing.T, s *store.Store, at time.Time) {
 	w.seal()
 	w.checkCandles(store.Minute, w.now)
 	w.checkCandles(store.Day, w.now)
+}
+
+func charts(t *testing.T, s *store.Store, at time.Time) {
+	day := at.Truncate(24 * time.Hour)
+	w := newWorld(t, s, 1, day.Add(30*time.Hour))
+	tk := trade("CHARTED", day.Add(12*time.Hour), 100, 3, 1)
+	tk.Exchange = "CCC"
+	w.publish(0, day.Add(12*time.Hour), tk)
+	chart := func(hour time.Duration, price, version int64) {
+		t.Helper()
+		start := day.Add(hour * time.Hour).UnixMilli()
+		c := store.Candle{Symbol: "CHARTED", Start: start, Exchange: "CCC", Source: tick.SourceYahooChart, SealedAt: 1, State: window.State{
+			Volume: 40, Open: window.Point{EventTime: start, Price: price}, High: window.Point{Price: price}, Low: window.Point{Price: price}, Close: window.Point{EventTime: start + 1, Price: price},
+		}}
+		if err := s.WriteChart(t.Context(), store.Minute, []store.Candle{c}, version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want store.Candle) {
+		t.Helper()
+		list, err := s.ReadCandles(t.Context(), "CHARTED", store.Day, day.UnixMilli(), day.UnixMilli()+1, 1)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%+v %v", list, err)
+		}
+		c := list[0]
+		got := store.Candle{Source: c.Source, State: window.State{Count: c.Count, Volume: c.Volume, Open: window.Point{Price: c.Open.Price}, Close: window.Point{Price: c.Close.Price}}}
+		if got != want {
+			t.Errorf("the day is %+v, want %+v", got, want)
+		}
+	}
+	of := func(source tick.Source, count, volume, open, shut int64) store.Candle {
+		return store.Candle{Source: source, State: window.State{Count: count, Volume: volume, Open: window.Point{Price: open}, Close: window.Point{Price: shut}}}
+	}
+	w.catchUp("process", "persist")
+	w.seal()
+	price := int64(tk.Price)
+	check(of(tk.Source, 1, 3, price, price))
+	// A chart brings the rest of the day, and seal adds it up again although it has done so.
+	chart(9, 5, 1)
+	if err := s.MarkDays(t.Context(), []store.DayMark{{Symbol: "CHARTED", Start: day.UnixMilli(), End: day.Add(24 * time.Hour).UnixMilli()}}); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.seal(); r.Days != 1 {
+		t.Errorf("%+v, want one day", r)
+	}
+	check(of(tick.SourceUnknown, 0, 43, 5, price))
+	// A late trade of the chart's minute makes its candle, and the day's.
+	late := trade("CHARTED", day.Add(9*time.Hour), 7, 2, 9)
+	late.Exchange = "CCC"
+	w.publish(0, w.now, late)
+	w.catchUp("process", "persist")
+	if r := w.seal(); r.Days != 1 || r.Candles != 1 || r.Expired != 0 {
+		t.Errorf("%+v, want one day and one candle", r)
+	}
+	check(of(tk.Source, 2, 5, int64(late.Price), price))
+	// A day that only a chart has is left to it.
+	elsewhere := store.DayMark{Symbol: "UNTRADED", Start: day.UnixMilli(), End: day.Add(24 * time.Hour).UnixMilli()}
+	if err := s.MarkDays(t.Context(), []store.DayMark{elsewhere}); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.seal(); r.Days != 0 {
+		t.Errorf("%+v, want no day", r)
+	}
+	w.checkNothingIsLeft()
 }
 
 // checkDays holds that the days of a symbol that end by until, and no others,
