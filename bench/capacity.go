@@ -159,12 +159,11 @@ func (p *publisher) Publish(ctx context.Context, msgs []kafka.Message) error {
 
 // publish brings n ticks into the topic. acked, if not nil, is called as Kafka acknowledges them.
 func (b *bench) publish(ctx context.Context, source replay.Source, n int64, opt replay.Options, acked func(n int)) (took time.Duration, bytes float64, err error) {
-	producer := b.client.Producer(b.bus.TicksTopic)
-	to := &publisher{Publisher: producer, acked: acked}
+	to := &publisher{Publisher: b.client.Producer(b.bus.TicksTopic), acked: acked}
 	begun := time.Now()
 	published, err := replay.Publish(ctx, to, source, opt)
 	took = time.Since(begun)
-	if err := errors.Join(err, producer.Close()); err != nil {
+	if err != nil {
 		return took, 0, fmt.Errorf("publish: %w", err)
 	}
 	if published != n {

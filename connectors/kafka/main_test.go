@@ -133,7 +133,6 @@ func publish(t *testing.T, topic string, n int) {
 	c := bus.New(bus.Config{Brokers: testbed.Kafka(t)})
 	defer c.Close()
 	p := c.Producer(topic)
-	defer p.Close()
 	var msgs []kafka.Message
 	for i := range n {
 		msgs = append(msgs, kafka.Message{Key: []byte("k"), Value: fmt.Appendf(nil, "%d", i)})

@@ -47,7 +47,6 @@ func TestKafkaThatIsKilledAndFrozenCostsNoRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	producer := client.Producer(topic)
-	defer producer.Close()
 	sent := 0
 	send := func(n int) {
 		t.Helper()
@@ -189,7 +188,6 @@ func TestMemoryIsBoundedWhateverTheBacklog(t *testing.T) {
 	c := bus.New(bus.Config{Brokers: testbed.Kafka(t)})
 	defer c.Close()
 	p := c.Producer(topic)
-	defer p.Close()
 	rng := rand.New(rand.NewPCG(1, 1))
 	value := make([]byte, 120)
 	for i := 0; i < records; i += 50_000 {

@@ -69,9 +69,6 @@ func run(ctx context.Context) error {
 	n, err := replay.Publish(ctx, producer, source, opt)
 	took := time.Since(began)
 	fmt.Printf("published %d ticks to topic %s in %s, %.0f a second\n", n, cfg.TicksTopic, took.Round(time.Millisecond), float64(n)/took.Seconds())
-	if cerr := producer.Close(); err == nil {
-		err = cerr
-	}
 	return err
 }
 

@@ -89,7 +89,7 @@ func run(ctx context.Context) error {
 		streaming.Go(func() error { pool.Run(ctx); return nil })
 		f.Run(ctx, pool)
 		_ = streaming.Wait() // it has no errors
-		return ticks.Close()
+		return nil
 	})
 	return g.Wait()
 }

@@ -109,10 +109,7 @@ func publisher(t *testing.T, brokers []string, topic string) func([]*windowpb.Up
 	t.Helper()
 	client := bus.New(bus.Config{Brokers: brokers})
 	p := client.Producer(topic)
-	t.Cleanup(func() {
-		_ = p.Close()
-		client.Close()
-	})
+	t.Cleanup(client.Close)
 	return func(updates []*windowpb.Update) {
 		t.Helper()
 		var err error
@@ -159,7 +156,6 @@ func TestForeignRecordsAreLeftOut(t *testing.T) {
 	client := bus.New(bus.Config{Brokers: brokers})
 	defer client.Close()
 	p := client.Producer(topic)
-	defer p.Close()
 	err := p.Publish(t.Context(), []kafka.Message{
 		{Key: []byte("tombstone")}, {Key: []byte("empty"), Value: []byte{}}, {Key: []byte("text"), Value: []byte("hello, these are words")}, {},
 	})

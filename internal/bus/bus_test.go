@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -26,7 +28,6 @@ func connect(t testing.TB) *bus.Client {
 func publish(t testing.TB, c *bus.Client, topic string, msgs ...kafka.Message) {
 	t.Helper()
 	p := c.Producer(topic)
-	defer p.Close()
 	if err := p.Publish(t.Context(), msgs); err != nil {
 		t.Fatal(err)
 	}
@@ -420,15 +421,52 @@ func TestPublishTellsWhatIsNotWritten(t *testing.T) {
 	c := connect(t)
 	topic := testbed.Topic(t, "publish", 1)
 	p := c.Producer(topic)
-	defer p.Close()
-	err := p.Publish(t.Context(), []kafka.Message{{Value: []byte("fine")}, {Value: make([]byte, 2<<20)}})
+	noise := make([]byte, 17<<20) // above what the broker takes, compressed or not
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	msgs := append(numbered(0, 2), kafka.Message{Key: []byte("k"), Value: noise})
+	msgs = append(msgs, numbered(3, 5)...)
+	err := p.Publish(t.Context(), msgs)
 	var pe *bus.PublishError
-	if !errors.As(err, &pe) || len(pe.Failed) == 0 {
-		t.Errorf("Publish = %v", err)
+	if !errors.As(err, &pe) || !slices.Equal(pe.Failed, []int{2, 3, 4}) || !errors.Is(err, kafka.MessageSizeTooLarge) {
+		t.Errorf("Publish = %v, failed %v", err, pe)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Publish(ctx, numbered(0, 1)); !errors.As(err, &pe) || !errors.Is(err, context.Canceled) {
 		t.Errorf("Publish when stopped = %v", err)
+	}
+}
+
+func TestAPartOfTheKeyMayDecideThePartition(t *testing.T) {
+	c := connect(t)
+	topic := testbed.Topic(t, "part", 3)
+	whole := c.Producer(topic)
+	part := c.ProducerBy(topic, func(key []byte) []byte { return key[:1] })
+	var msgs []kafka.Message
+	for i := range 30 {
+		key := fmt.Appendf(nil, "%c|%d", 'A'+i%6, i)
+		msgs = append(msgs, kafka.Message{Key: key, Value: key[:1]})
+		if err := whole.Publish(t.Context(), []kafka.Message{{Key: key[:1], Value: key[:1]}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := part.Publish(t.Context(), msgs); err != nil {
+		t.Fatal(err)
+	}
+	k := consume(t, bus.GroupConfig{Group: topic + ".g", Topics: []string{topic}, Start: bus.Earliest})
+	testbed.Eventually(t, 20*time.Second, "60 records are read", func() bool { return k.count() == 60 })
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	places := map[string]string{}
+	for partition, values := range k.got {
+		for _, v := range values {
+			if at, ok := places[v]; ok && at != partition {
+				t.Errorf("%s is in partitions %s and %s", v, at, partition)
+			}
+			places[v] = partition
+		}
 	}
 }

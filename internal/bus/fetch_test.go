@@ -135,7 +135,6 @@ func TestAFetchBeforeTheLogsStartIsOutOfRange(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := c.Producer(topic)
-	defer p.Close()
 	if err := p.Publish(t.Context(), numberedMessages(10)); err != nil {
 		t.Fatal(err)
 	}

@@ -64,6 +64,6 @@ func (s *Service) connected(ctx context.Context, st *store.Store) (*Processor, e
 			return nil, err
 		}
 	}
-	s.processor = &Processor{Store: st, Windows: client.Producer(cfg.WindowsTopic)}
+	s.processor = &Processor{Store: st, Windows: client.ProducerBy(cfg.WindowsTopic, symbolOf)}
 	return s.processor, nil
 }

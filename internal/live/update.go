@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -65,6 +66,16 @@ func appendKey(dst []byte, symbol string, w store.Window) []byte {
 	dst = append(append(dst, symbol...), '|')
 	dst = append(strconv.AppendInt(dst, w.Start, 10), '|')
 	return strconv.AppendInt(dst, int64(w.Log), 10)
+}
+
+// symbolOf is the part of such a key that says which partition an update goes to:
+// where the topics of ticks and windows have as many partitions, the updates of one
+// batch all go to one.
+func symbolOf(key []byte) []byte {
+	for range 2 {
+		key = key[:max(bytes.LastIndexByte(key, '|'), 0)]
+	}
+	return key
 }
 
 func optional(v int64) *int64 {

@@ -34,8 +34,9 @@ const (
 	// blockTicks is how many ticks are handed to Kafka at once when there is no
 	// rate to keep.
 	blockTicks = 20_000
-	// paceEvery is how often a paced replay publishes what has come due.
-	paceEvery = 5 * time.Millisecond
+	// paceEvery is how often a paced replay publishes what has come due: each time
+	// is a request to every partition.
+	paceEvery = 10 * time.Millisecond
 	// publishRetries bounds how often a block is tried again.
 	publishRetries = 5
 )
@@ -146,6 +147,7 @@ type pace struct {
 	rate  float64
 	begun time.Time
 	given int64
+	last  time.Time // when something was given
 }
 
 func (p *pace) next(ctx context.Context) (int, error) {
@@ -153,13 +155,15 @@ func (p *pace) next(ctx context.Context) (int, error) {
 		return blockTicks, nil
 	}
 	for {
-		if n := int64(time.Since(p.begun).Seconds()*p.rate) - p.given; n > 0 {
+		n := int64(time.Since(p.begun).Seconds()*p.rate) - p.given
+		if n >= blockTicks || n > 0 && time.Since(p.last) >= paceEvery {
 			n = min(n, blockTicks)
 			p.given += n
+			p.last = time.Now()
 			return int(n), nil
 		}
 		select {
-		case <-time.After(paceEvery):
+		case <-time.After(paceEvery / 4):
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}

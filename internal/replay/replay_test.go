@@ -222,7 +222,6 @@ func TestEveryTickArrivesInOrderOfItsSymbol(t *testing.T) {
 	client := bus.New(bus.Config{Brokers: testbed.Kafka(t)})
 	defer client.Close()
 	producer := client.Producer(topic)
-	defer producer.Close()
 	for _, encoding := range []tick.Encoding{tick.Protobuf, tick.JSON} {
 		if n, err := Publish(t.Context(), producer, open(t, small()), Options{Encoding: encoding}); err != nil || n != 10_000 {
 			t.Fatalf("%d, %v", n, err)

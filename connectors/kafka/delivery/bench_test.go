@@ -65,7 +65,6 @@ func BenchmarkLatency(b *testing.B) {
 	k := r.start()
 	testbed.Eventually(b, patience, "the partitions are assigned", func() bool { return k.assigned(b) == 12 })
 	p := r.bus.Producer(r.topic)
-	defer p.Close()
 	for i := 0; b.Loop(); i++ {
 		if err := p.Publish(b.Context(), []kafka.Message{{Key: fmt.Append(nil, i)}}); err != nil {
 			b.Fatal(err)
@@ -77,7 +76,6 @@ func BenchmarkLatency(b *testing.B) {
 func backlog(b *testing.B, r *rig, n int) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	p := r.bus.Producer(r.topic)
-	defer p.Close()
 	const chunk = 50_000
 	for i := 0; i < n; i += chunk {
 		msgs := make([]kafka.Message, chunk)

@@ -154,7 +154,6 @@ func (c *Connector) Close() {
 	for _, k := range c.running {
 		<-k.done
 	}
-	c.deadLetters.Close()
 }
 
 // start triggers a function, once the consumer that it had before has ended.

@@ -80,15 +80,6 @@ func (d *deadLetters) publish(ctx context.Context, topic string, letters []kafka
 	}
 }
 
-// Close waits for letters under way.
-func (d *deadLetters) Close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, p := range d.producers {
-		_ = p.Close() // every Publish has returned
-	}
-}
-
 // letter makes the dead letter of a record, which it copies.
 func (p *partition) letter(r *trigger.Record, reason string) kafka.Message {
 	m := kafka.Message{Key: clone(r.Key), Value: clone(r.Value)}

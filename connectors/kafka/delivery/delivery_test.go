@@ -112,7 +112,6 @@ func (k *connector) stop() { k.cancel(); <-k.done }
 func (r *rig) publish(msgs ...kafka.Message) {
 	r.Helper()
 	p := r.bus.Producer(r.topic)
-	defer p.Close()
 	if err := p.Publish(r.Context(), msgs); err != nil {
 		r.Fatal(err)
 	}
