@@ -197,7 +197,7 @@ type Answer struct {
 }
 
 // Quotes asks for the latest trade of each symbol, many symbols a request.
-// Symbols given twice are asked once. Where some of several requests fail,
+// Symbols given twice, in whatever case, are asked once. Where some of several requests fail,
 // their symbols are in Failed and the error, an *Error or joined ones, is
 // returned beside what the others brought.
 func (c *Client) Quotes(ctx context.Context, symbols []string) (Answer, error) {
@@ -235,10 +235,10 @@ func (c *Client) split(symbols []string) (chunks [][]string, bad []SymbolError) 
 	seen := map[string]bool{}
 	length := 0
 	for _, s := range symbols {
-		if seen[s] {
+		if seen[strings.ToUpper(s)] {
 			continue
 		}
-		seen[s] = true
+		seen[strings.ToUpper(s)] = true
 		if err := checkSymbol(s); err != nil {
 			bad = append(bad, SymbolError{s, err.Error()})
 			continue
@@ -262,7 +262,7 @@ func checkSymbol(s string) error {
 		return fmt.Errorf("%.70q is no symbol", s)
 	}
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == ',' || c == '/' || c == '\\' || c == '"' {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == ',' || c == '\\' || c == '"' {
 			return fmt.Errorf("%q has a character that no symbol has", s)
 		}
 	}
@@ -400,7 +400,6 @@ func (c *Client) Chart(ctx context.Context, symbol string, q ChartQuery) (*Chart
 
 // authorised is exchange with cookie and crumb. A 401 makes them anew, once.
 func (c *Client) authorised(ctx context.Context, r request) (*answer, error) {
-	epoch := c.gate.now()
 	s, _ := c.sessions.get()
 	renewed := false
 	if s == nil {
@@ -414,6 +413,7 @@ func (c *Client) authorised(ctx context.Context, r request) (*answer, error) {
 		u := *r.url
 		u.RawQuery += "&" + url.Values{"crumb": {s.crumb}}.Encode()
 		withCrumb.url, withCrumb.cookies = &u, s.cookies
+		epoch := c.gate.now()
 		a, err := c.exchange(ctx, withCrumb)
 		var e *Error
 		if !errors.As(err, &e) || e.Kind != Unauthorized {
@@ -508,13 +508,13 @@ func (c *Client) once(ctx context.Context, r request) (a *answer, sent bool, err
 	switch errors.As(err, &e); {
 	case err == nil && r.check != nil && r.call != "crumb":
 		leave.accepted()
-	case err == nil, ctx.Err() != nil:
+	case err == nil:
 		leave.dropped()
 	case e.Kind == RateLimited, e.Kind == Unavailable && !r.optional:
 		leave.refused(e)
 	case e.Kind == NotFound, e.Kind == BadRequest:
 		leave.accepted()
-	case e.tells() && !r.optional:
+	case e.tells() && !r.optional && ctx.Err() == nil:
 		leave.failed(e)
 	default:
 		leave.dropped()

@@ -189,7 +189,7 @@ func (g *gate) hold(epoch int, e *Error) {
 	if until := time.Now().Add(asked); until.After(g.until) {
 		g.until = until
 	}
-	e.RetryAfter = time.Until(g.until)
+	e.RetryAfter = max(0, time.Until(g.until))
 	cause := *e
 	g.last = &cause
 	g.show()

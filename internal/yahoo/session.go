@@ -84,9 +84,10 @@ func (c *Client) session(ctx context.Context, stale *session) (*session, error) 
 // can't be reached, sets no cookie or sets one that is not enough (as where
 // consent is asked for) is not the last word while there is another.
 func (c *Client) enter(ctx context.Context) (*session, error) {
-	epoch := c.gate.now()
 	var failure error
+	var epoch int
 	for i, page := range c.cookiePages {
+		epoch = c.gate.now()
 		last := i == len(c.cookiePages)-1
 		cookies, err := c.fetchCookies(ctx, page, !last)
 		if err == nil && cookies == "" && (!last || failure != nil) {

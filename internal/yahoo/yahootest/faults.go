@@ -92,7 +92,7 @@ var faultKinds = map[string]func() Fault{
 	"gzip":     func() Fault { return compressed(func(b []byte) []byte { return b }) },
 	"gzip-cut": func() Fault { return compressed(func(b []byte) []byte { return b[:len(b)-12] }) },
 	"gzip-bomb": func() Fault {
-		bomb := squeeze(bytes.Repeat([]byte{' '}, 64<<20))
+		bomb := squeeze(bytes.Repeat([]byte{' '}, 32<<20))
 		return compressed(func([]byte) []byte { return bomb })
 	},
 	// These spoil the first quote of an answer.

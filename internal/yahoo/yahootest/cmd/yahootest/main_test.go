@@ -45,7 +45,9 @@ func TestTheCommandPrintsItsAddressServesAndStops(t *testing.T) {
 		t.Errorf("after SIGTERM: %v", err)
 	}
 
-	for _, args := range [][]string{{"-symbols", "0"}, {"-speed", "-1"}, {"more"}, {"-addr", "nowhere"}} {
+	for _, args := range [][]string{
+		{"-fault", "kind=none"}, {"-replay", "nowhere"}, {"-at", "noon"}, {"-symbols", "0"}, {"-speed", "-1"}, {"more"}, {"-addr", "nowhere"},
+	} {
 		if err := exec.CommandContext(t.Context(), binary, args...).Run(); err == nil {
 			t.Errorf("%v: started", args)
 		}
