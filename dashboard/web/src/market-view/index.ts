@@ -12,7 +12,7 @@ import { breadth, breadthOverTime, type Past } from './breadth';
 import { BreadthPanel } from './breadth-panel';
 import { stepOf, steps } from './heat';
 import { MoverList, type Mover } from './movers';
-import { Treemap, type Tile } from './treemap';
+import { Treemap, type Face, type Tile } from './treemap';
 import { dollarRates, turnover, type Traded } from './turnover';
 
 const areas = { day: 'Turnover', equal: 'Equal' } as const;
@@ -192,17 +192,20 @@ class MarketView {
     return this.app.router.href({ view: 'watch', symbol });
   }
 
-  private tile(q: Quote): Tile {
-    const money = turnover(traded(q), this.rates);
-    const name = fullName(q);
-    const percent = q.percent === undefined ? '–' : `${arrow(sign(q.percent))} ${percentText(q)}`;
+  private face(q: Quote): Face {
     return {
       symbol: q.symbol,
-      // What can be seen comes first, so that a name that is spoken finds it.
-      spoken: [`${q.symbol} ${percent} ${priceText(q)}`, spokenDirection(q), name, money === null ? '' : `turnover ${compact(String(Math.round(money)))} dollars`].filter(Boolean).join(', '),
       price: priceText(q),
-      percent,
+      percent: q.percent === undefined ? '–' : `${arrow(sign(q.percent))} ${percentText(q)}`,
       step: stepOf(q.percent === undefined ? null : Number(q.percent), this.scale),
+    };
+  }
+
+  private tile(q: Quote): Tile {
+    const money = turnover(traded(q), this.rates);
+    return {
+      ...this.face(q),
+      spoken: [fullName(q), money === null ? '' : `turnover ${compact(String(Math.round(money)))} dollars`].filter(Boolean).join(', '),
       weight: this.area === 'equal' ? 1 : money,
       simulated: q.info.source === 'simulated',
       href: this.href(q.symbol),
@@ -221,7 +224,7 @@ class MarketView {
     if (this.treemap.symbols().length !== this.app.market.quotes.size) this.lay();
     for (const symbol of changed) {
       const q = this.app.market.quotes.get(symbol);
-      if (q) this.treemap.show(this.tile(q));
+      if (q) this.treemap.show(this.face(q));
     }
     if (this.pointed !== null && changed.has(this.pointed)) this.describe(this.pointed);
   }
@@ -284,11 +287,6 @@ class MarketView {
 
 function fullName(q: Quote): string {
   return q.info.name ?? nameOf(q.symbol);
-}
-
-function spokenDirection(q: Quote): string {
-  if (q.percent === undefined) return 'change not known';
-  return { '-1': 'down', '0': 'unchanged', '1': 'up' }[String(sign(q.percent)) as '-1' | '0' | '1'];
 }
 
 const traded = (q: Quote): Traded => ({ symbol: q.symbol, price: q.price, volume: q.volume, currency: q.info.currency, exchange: q.info.exchange });

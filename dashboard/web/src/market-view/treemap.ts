@@ -3,15 +3,19 @@ import { roving } from '../a11y/roving';
 import { css, parse, shade, steps } from './heat';
 import { neighbour, squarify, type Direction, type Rect } from './squarify';
 
-/** One symbol as the treemap shows it. */
-export interface Tile {
+/** What a tile shows of a symbol, which changes with each tick. */
+export interface Face {
   symbol: string;
-  /** What is read out. */
-  spoken: string;
   price: string;
   percent: string;
   /** Of the scale of colours. */
   step: number;
+}
+
+/** One symbol as the treemap lays it out. */
+export interface Tile extends Face {
+  /** What is read out after what can be seen. */
+  spoken: string;
   /** Its share of the area; null where there is nothing to compare. */
   weight: number | null;
   simulated: boolean;
@@ -23,8 +27,8 @@ interface Shown {
   name: HTMLElement;
   percent: HTMLElement;
   price: HTMLElement;
+  spoken: HTMLElement;
   rect: Rect;
-  weight: number | null;
 }
 
 const gap = 2;
@@ -91,7 +95,11 @@ export class Treemap {
     [...weighed, ...others].forEach((t, i) => {
       gone.delete(t.symbol);
       this.order.push(t.symbol);
-      this.place(this.tile(t), rects[i]!);
+      const shown = this.tile(t);
+      setText(shown.spoken, t.spoken);
+      shown.box.dataset['source'] = t.simulated ? 'simulated' : '';
+      if (shown.box.getAttribute('href') !== t.href) shown.box.setAttribute('href', t.href);
+      this.place(shown, rects[i]!);
       this.show(t);
     });
     for (const symbol of gone) {
@@ -102,7 +110,7 @@ export class Treemap {
   }
 
   /** Writes one symbol where it lies. */
-  show(t: Tile): void {
+  show(t: Face): void {
     const shown = this.tiles.get(t.symbol);
     if (!shown) return;
     setText(shown.percent, t.percent);
@@ -114,9 +122,6 @@ export class Treemap {
       shown.box.style.setProperty('--heat', `var(--heat${step})`);
       shown.box.style.setProperty('--heat-ink', `var(--heat-ink${step})`);
     }
-    data['source'] = t.simulated ? 'simulated' : '';
-    shown.box.ariaLabel = t.spoken;
-    if (shown.box.getAttribute('href') !== t.href) shown.box.setAttribute('href', t.href);
   }
 
   /** Whether the box has other sides than at the last laying out. */
@@ -136,9 +141,10 @@ export class Treemap {
       const name = element('b', '', t.symbol);
       const percent = element('span', 'tile-percent');
       const price = element('span', 'tile-price');
-      box.append(name, percent, price);
+      const spoken = element('span', 'hidden');
+      box.append(name, percent, price, spoken);
       this.host.append(box);
-      shown = { box, name, percent, price, rect: { x: 0, y: 0, width: 0, height: 0 }, weight: t.weight };
+      shown = { box, name, percent, price, spoken, rect: { x: 0, y: 0, width: 0, height: 0 } };
       this.tiles.set(t.symbol, shown);
     }
     return shown;

@@ -31,10 +31,10 @@ async function picture(name, page) {
 }
 
 const pages = {
-  dashboard: await open('#/watch/NVDA?interval=5m&with=vwap,bb:20:2,rsi:14'),
+  dashboard: await open('#/watch/NVDA?interval=5m&with=volume,sma:20,bb:20:2,rsi:14'),
   'dashboard-market': await open('#/market'),
   'dashboard-pipeline': await open('#/pipeline', {}, { viewport: { width: 1440, height: 1180 } }),
-  'dashboard-light': await open('#/watch/AAPL?interval=15m&with=sma:20,ema:50', { theme: 'light' }),
+  'dashboard-light': await open('#/watch/AAPL?interval=15m&with=volume,sma:20,ema:50', { theme: 'light' }),
 };
 await watch(pages.dashboard, 40);
 for (const [name, page] of Object.entries(pages)) {

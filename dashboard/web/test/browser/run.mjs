@@ -4,7 +4,7 @@
 // what failed, go to SHOTS.
 import { launch, shotsFolder, Stage } from './harness.mjs';
 
-const all = ['transport', 'watch', 'access', 'pipeline', 'market', 'states', 'memory'];
+const all = ['transport', 'watch', 'chart', 'access', 'pipeline', 'market', 'states', 'memory'];
 const files = process.argv.length > 2 ? process.argv.slice(2) : all;
 shotsFolder();
 const browser = await launch();
