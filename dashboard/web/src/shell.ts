@@ -33,7 +33,10 @@ export class Shell {
       this.judge();
       this.beat(p);
     });
-    app.onSnapshot(() => this.judge());
+    app.onSnapshot(() => {
+      this.judge();
+      this.tape.fill(app.market.quotes.values());
+    });
     app.onUpdate((u) => {
       const q = app.market.quotes.get(u.symbol);
       if (q && app.settings.get().tape) this.tape.print(q);

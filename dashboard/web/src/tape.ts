@@ -22,6 +22,13 @@ export class Tape {
     if (!this.timer) this.next();
   }
 
+  /** What ran through before the page came: the latest trades, oldest first. */
+  fill(quotes: Iterable<Quote>): void {
+    if (this.strip.childElementCount > 0) return;
+    const latest = [...quotes].sort((a, b) => a.time - b.time).slice(-longest);
+    this.strip.append(...latest.map(item));
+  }
+
   private next(): void {
     this.timer = 0;
     const first = this.waiting.entries().next().value;
@@ -29,16 +36,20 @@ export class Tape {
     this.timer = window.setTimeout(() => this.next(), pause);
     this.waiting.delete(first[0]);
     if (document.visibilityState === 'hidden') return;
-    const q = first[1];
-    const item = element('span', 'item');
-    const direction = sign(q.change);
-    item.dataset['sign'] = String(direction);
-    item.append(element('b', '', q.symbol), ' ' + priceText(q) + ' ');
-    if (q.change !== undefined) item.append(element('i', '', arrow(direction) + changeText(q).replace(/^[+−]/, '')));
-    this.strip.append(item);
+    const printed = item(first[1]);
+    this.strip.append(printed);
     while (this.strip.childElementCount > longest) this.strip.firstElementChild!.remove();
     if (calm()) return;
     // In steps, as a printer's feed goes.
-    this.strip.animate([{ transform: `translateX(${item.offsetWidth}px)` }, { transform: 'none' }], { duration: pause - 80, easing: 'steps(6, end)' });
+    this.strip.animate([{ transform: `translateX(${printed.offsetWidth}px)` }, { transform: 'none' }], { duration: pause - 80, easing: 'steps(6, end)' });
   }
+}
+
+function item(q: Quote): HTMLElement {
+  const e = element('span', 'item');
+  const direction = sign(q.change);
+  e.dataset['sign'] = String(direction);
+  e.append(element('b', '', q.symbol), ' ' + priceText(q) + ' ');
+  if (q.change !== undefined) e.append(element('i', '', arrow(direction) + changeText(q).replace(/^[+−]/, '')));
+  return e;
 }

@@ -140,7 +140,7 @@ class Waiting {
     title.id = 'waiting-title';
     const list = element('ol');
     for (const [name, text] of [
-      ['Dashboard', 'This page is connected to the dashboard.'], ['Kafka', 'The topic of windows is being read.'], ['First tick', 'Nothing has been published yet. Does the pipeline run? make status tells.'],
+      ['Dashboard', 'This page is connected to the dashboard.'], ['Kafka', 'The topic of windows is being read.'], ['First tick', 'Nothing has been published yet. Does the pipeline run?'],
     ] as const) {
       const item = element('li');
       const says = element('span', '', text);
@@ -148,6 +148,7 @@ class Waiting {
       list.append(item);
       this.steps.push({ item, text: says });
     }
+    this.steps.at(-1)!.text.append(' ', element('code', '', 'make status'), ' tells.');
     this.box.append(title, element('p', '', 'Prices appear here as soon as the pipeline publishes them.'), list);
   }
 

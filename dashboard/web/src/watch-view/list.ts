@@ -11,6 +11,7 @@ import { Sparklines, path } from './sparklines';
 
 const spark = { width: 84, height: 26, step: 300_000 };
 const sparkPause = 1_000; // a trend needs no more than a drawing a second
+const fewWrites = 12; // rows out of sight that a frame writes
 
 interface Row {
   element: HTMLTableRowElement;
@@ -35,7 +36,10 @@ interface Row {
   price: string;
   time: number;
   drawn: number;
-  /** Whether it is within sight; those that are not are written once a second. */
+  /** What the range's bar shows: where the mark is in percent, and both ends. */
+  left: number;
+  ends: string;
+  /** Whether it is within sight, or nearly. */
   seen: boolean;
 }
 
@@ -109,13 +113,24 @@ export class WatchList {
       else this.show(s, row);
     }
     if (others) this.arrange();
-  }
-
-  /** Once a second: what changed out of sight is written, rows without a trade for long look it, and the order follows the numbers. */
-  second(now: number): void {
+    // Those out of sight are written too, for whoever reads the page otherwise, but a few at a time.
+    let few = fewWrites;
     for (const s of this.due) {
       const row = this.rows.get(s);
-      if (row) this.write(s, row);
+      if (!row) this.due.delete(s);
+      else if (!row.seen) {
+        this.write(s, row);
+        if (--few === 0) break;
+      }
+    }
+  }
+
+  /** Once a second: trends are drawn on, rows without a trade for long look it, and the order follows the numbers. */
+  second(now: number): void {
+    // What is still to be drawn comes into the set again.
+    for (const s of [...this.due]) {
+      const row = this.rows.get(s);
+      if (row?.seen) this.write(s, row);
     }
     for (const [s, row] of this.rows) this.judge(s, row, now);
     if (this.order && this.order.by !== 'symbol') this.arrange();
@@ -243,7 +258,11 @@ export class WatchList {
     const at = place(q);
     row.track.hidden = at === null;
     if (at === null) return;
-    row.mark.style.left = `${Math.round(at * 1000) / 10}%`;
+    const left = Math.round(at * 100);
+    if (left !== row.left) row.mark.style.left = `${(row.left = left)}%`;
+    const ends = `${q.low} ${q.high}`;
+    if (ends === row.ends) return;
+    row.ends = ends;
     setText(row.low, format(q.low!, decimalsOf(q)));
     setText(row.high, format(q.high!, decimalsOf(q)));
   }
@@ -279,6 +298,7 @@ export class WatchList {
   }
 
   private outline(symbol: string, q: Quote, row: Row): void {
+    if (!row.seen) return; // drawn when it comes into sight
     const now = performance.now();
     if (row.drawn !== 0 && now - row.drawn < sparkPause) {
       this.due.add(symbol);
@@ -368,7 +388,7 @@ export class WatchList {
 
     const row: Row = {
       element: tr, link, name, late, state, line, base, dot, wash, last, change, arrow: mark, percent, volume, low, high, mark: at, track,
-      kind: '', price: '', time: 0, drawn: 0, seen: true,
+      kind: '', price: '', time: 0, drawn: 0, left: -1, ends: '', seen: true,
     };
     this.rows.set(symbol, row);
     this.sight.observe(tr);

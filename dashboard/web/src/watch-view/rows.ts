@@ -15,9 +15,9 @@ export function rowState(quote: Quote | undefined, watched: Watched | undefined,
   if (watched?.state === 'unknown') return ['unknown', watched.reason || 'Unknown symbol'];
   if (!quote) return ['none', 'No data yet'];
   const quiet = now - quote.time;
-  if (quiet <= staleAfter) return ['live', ''];
   const session = exchange?.session ?? (quote.info.market_state === 'CLOSED' ? 'closed' : 'unknown');
   if (session === 'closed') return ['closed', 'Closed'];
+  if (quiet <= staleAfter) return ['live', ''];
   const halted = session === 'open' && exchange?.known_by === 'trades' && quiet > haltedAfter;
   return halted ? ['halted', `No trade for ${age(quiet)}`] : ['stale', `${age(quiet)} ago`];
 }
