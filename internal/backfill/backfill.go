@@ -67,7 +67,8 @@ type Config struct {
 	// Added is what is brought of each symbol on the watch list: interval:range, with
 	// commas between them, or none.
 	Added string `env:"BACKFILL_ADDED" envDefault:"1d:5y,1m:5d,5m:1mo,1h:1y"`
-	// Time is how long a call may go on; the next one goes on from there.
+	// Time is how long a call goes on that somebody waits for; the schedule's goes on
+	// from there.
 	Time time.Duration `env:"BACKFILL_TIME" envDefault:"20s"`
 	// Rate paces the writes, in candles a second.
 	Rate float64 `env:"BACKFILL_RATE" envDefault:"4000"`
@@ -79,6 +80,9 @@ const (
 	// take that was begun just before.
 	leaseTime   = 60 * time.Second
 	leaseMargin = 5 * time.Second
+	// scheduledTime is how long a call goes on that nobody waits for: less than there
+	// is between two of the schedule's.
+	scheduledTime = 8 * time.Second
 	// look is how often a call looks for what has been asked for since it began, and
 	// turn how often one that waits for its turn tries to get it.
 	look = 2 * time.Second
@@ -140,10 +144,13 @@ func (r *Runner) Ask(ctx context.Context, asked []*store.Backfill) error {
 	return nil
 }
 
-// Work works on the list until it is done or Config.Time has passed, or where keys
+// Work works on the list until it is done or its time has passed, or where keys
 // names some only on those, which are waited for while another call works.
 func (r *Runner) Work(ctx context.Context, keys ...store.BackfillKey) error {
 	end := r.now().Add(r.cfg.Time)
+	if len(keys) == 0 {
+		end = r.now().Add(min(r.cfg.Time, scheduledTime))
+	}
 	for {
 		busy, err := r.leased(ctx, end, keys)
 		if err != nil || len(keys) == 0 || r.now().After(end) {
@@ -221,10 +228,10 @@ func (r *Runner) work(ctx context.Context, lease *store.Lease, keys []store.Back
 	return nil
 }
 
-// next returns what can be worked on, of keys if there are any, in this order: what somebody waits for,
-// then what was asked for first. Symbols that were added to the watch list get
-// their backfills; those of symbols that are not on it any more, or that Yahoo does
-// not know, rest.
+// next returns what can be worked on, of keys if there are any, in this order: what
+// somebody waits for, then what was added last, so that no new symbol waits for a
+// long list. Symbols that were added to the watch list get their backfills; those of
+// symbols that are not on it any more, or that Yahoo does not know, rest.
 func (r *Runner) next(ctx context.Context, keys []store.BackfillKey) ([]store.Backfill, error) {
 	symbols, err := r.watch(ctx)
 	if err != nil {
@@ -280,7 +287,10 @@ func (r *Runner) next(ctx context.Context, keys []store.BackfillKey) ([]store.Ba
 			}
 			return 1
 		}
-		return cmp.Compare(a.RequestedAt, b.RequestedAt)
+		if a.Manual {
+			return cmp.Compare(a.RequestedAt, b.RequestedAt)
+		}
+		return cmp.Compare(b.RequestedAt, a.RequestedAt)
 	})
 	return list, nil
 }

@@ -307,11 +307,7 @@ func (k *known) covered(ctx context.Context, l level, start int64, pieces []piec
 func (k *known) candle(start, end int64, pieces []piece) candle {
 	s := pieces[0].Candle
 	for i := range pieces[1:] {
-		p := &pieces[i+1]
-		s.Merge(&p.Candle)
-		if p.Source != s.Source {
-			s.Source = tick.SourceUnknown
-		}
+		s.Merge(&pieces[i+1].Candle)
 	}
 	c := candle{
 		Start: Time(start),

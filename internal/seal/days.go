@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ticktape/internal/store"
-	"ticktape/internal/tick"
 	"ticktape/internal/window"
 )
 
@@ -77,9 +76,6 @@ func (r *run) sealDay(ctx context.Context, d store.DayMark, version int64) error
 			c.Merge(&minutes[i])
 		}
 		c.Start, c.SealedAt = d.Start, r.now().UnixMilli()
-		if c.Charted() {
-			c.Source = tick.SourceUnknown
-		}
 		if err := r.store.WriteCandle(ctx, store.Day, &c, version); err != nil {
 			return err
 		}

@@ -525,7 +525,7 @@ func charts(t *testing.T, s *store.Store, at time.Time) {
 	if r := w.seal(); r.Days != 1 {
 		t.Errorf("%+v, want one day", r)
 	}
-	check(of(tick.SourceUnknown, 0, 43, 5, price))
+	check(of(tick.SourceYahoo, 0, 43, 5, price))
 	// A late trade of the chart's minute makes its candle, and the day's.
 	late := trade("CHARTED", day.Add(9*time.Hour), 7, 2, 9)
 	late.Exchange = "CCC"

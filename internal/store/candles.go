@@ -44,8 +44,9 @@ type Candle struct {
 func (c *Candle) Charted() bool { return c.Count == 0 }
 
 // Merge adds a candle of another time, with which this one shares no trade. The
-// order of merging does not matter.
+// order of merging does not matter. The exchange stays.
 func (c *Candle) Merge(o *Candle) {
+	c.Source = c.Source.With(o.Source)
 	charted := c.Charted() || o.Charted()
 	// What has no trades would not be merged.
 	other := o.State

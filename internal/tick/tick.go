@@ -74,6 +74,21 @@ func (s Source) String() string {
 	return sourceNames[s]
 }
 
+// With is the source of what comes from two: SourceYahoo or SourceSimulated where
+// both are of Yahoo or both are simulated, else SourceUnknown.
+func (s Source) With(o Source) Source {
+	simulated := func(s Source) bool { return s == SourceSimulated || s == SourceSimulatedChart }
+	switch {
+	case s == o:
+		return s
+	case s == SourceUnknown || o == SourceUnknown || simulated(s) != simulated(o):
+		return SourceUnknown
+	case simulated(s):
+		return SourceSimulated
+	}
+	return SourceYahoo
+}
+
 // Chart tells whether the source is one of candles that come from a chart.
 func (s Source) Chart() bool { return s == SourceYahooChart || s == SourceSimulatedChart }
 

@@ -306,3 +306,18 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+func TestSourcesOfOneOriginStayNamed(t *testing.T) {
+	for _, c := range []struct{ a, b, want Source }{
+		{SourceYahoo, SourceYahoo, SourceYahoo},
+		{SourceYahooChart, SourceYahooChart, SourceYahooChart},
+		{SourceYahooStream, SourceYahooChart, SourceYahoo},
+		{SourceSimulated, SourceSimulatedChart, SourceSimulated},
+		{SourceSimulated, SourceYahoo, SourceUnknown},
+		{SourceUnknown, SourceYahoo, SourceUnknown},
+	} {
+		if c.a.With(c.b) != c.want || c.b.With(c.a) != c.want {
+			t.Errorf("%s with %s is %s", c.a, c.b, c.a.With(c.b))
+		}
+	}
+}
