@@ -97,6 +97,8 @@ type Feed struct {
 	ready   chan struct{} // holds one: there may be something to publish
 	barrier time.Time     // when Barrier was last called
 
+	complained time.Time // when a publication that failed was last logged
+
 	mu       sync.Mutex
 	streams  Streamer
 	symbols  map[string]*symbol

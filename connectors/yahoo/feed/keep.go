@@ -17,7 +17,9 @@ const (
 	// callTimeout bounds each thing that is done about them.
 	callTimeout = 10 * time.Second
 	// barrierEvery bounds how often calls of fetch are asked about.
-	barrierEvery = 2 * time.Second
+	barrierEvery = time.Second
+	// sayAgain is how often the same trouble is logged.
+	sayAgain = time.Minute
 	// drainTime is how long Kafka has to take what waits at the end.
 	drainTime = 20 * time.Second
 )
@@ -41,7 +43,7 @@ func (f *Feed) keep(ctx context.Context) {
 			f.handBack(ctx, time.Now())
 		}
 		f.count()
-		if err != nil && ctx.Err() == nil && time.Since(failed) > time.Minute {
+		if err != nil && ctx.Err() == nil && time.Since(failed) > sayAgain {
 			slog.Warn("symbols can't be taken over, trying again", "error", err)
 			failed = time.Now()
 		}

@@ -154,7 +154,8 @@ func (f *Feed) settle(flights []*flight, err error) {
 		}
 	}
 	f.note(partKafka, "publish ticks (KAFKA_BROKERS)", err)
-	if err != nil {
+	if err != nil && time.Since(f.complained) > sayAgain {
+		f.complained = time.Now()
 		slog.Warn("ticks could not be published; it is looked up in the log which of them are there, and then tried again", "error", err)
 	}
 	f.mu.Lock()
