@@ -157,19 +157,26 @@ export async function changes(page, selector) {
 /** Waits until what is written there matches, and says what is written where it never does. */
 export async function says(page, selector, pattern) {
   await page.waitForFunction(([s, p]) => new RegExp(p, 's').test(document.querySelector(s)?.innerText ?? ''), [selector, pattern.source], { timeout: limit }).catch(async () => {
-    assert.match(await text(page, selector).catch(() => '(nothing)'), pattern, selector);
+    assert.fail(`${selector} says ${JSON.stringify(await text(page, selector).catch(() => null))}, which does not match ${pattern}`);
   });
 }
 
-/** The service's snapshot, once a market that was stilled lies still. */
-export async function settled(service, symbols = '') {
-  let snapshot;
-  for (let before = null; JSON.stringify(before) !== JSON.stringify(snapshot?.quotes); ) {
-    before = snapshot?.quotes;
-    await new Promise((resolve) => setTimeout(resolve, 250));
-    snapshot = await service.get(`/api/snapshot?symbols=${symbols}`);
+/** Waits until the list shows of each symbol, or of all, what the service last published, to the last digit; returns the quotes. */
+export async function agrees(page, service, symbols = '') {
+  const start = Date.now();
+  for (;;) {
+    const { quotes } = await service.get(`/api/snapshot?symbols=${symbols}`);
+    const wrong = [];
+    const shown = await page.evaluate((names) => names.map((s) => document.querySelector(`#rows tr[data-symbol="${s}"] .c-last`)?.innerText.trim()), quotes.map((q) => q.symbol));
+    quotes.forEach((q, i) => {
+      const [whole, fraction = ''] = q.price.split('.');
+      const want = `${Number(whole).toLocaleString('en-US')}.${fraction.padEnd({ 'EURUSD=X': 5 }[q.symbol] ?? 2, '0')}`;
+      if (shown[i] !== want) wrong.push(`${q.symbol} shows ${shown[i]}, not ${want}`);
+    });
+    if (wrong.length === 0) return quotes;
+    assert.ok(Date.now() - start < limit, wrong.join('; '));
+    await new Promise((resolve) => setTimeout(resolve, 200));
   }
-  return snapshot;
 }
 
 /** Holds the page against axe-core's rules. */
