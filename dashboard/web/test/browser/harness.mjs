@@ -161,6 +161,17 @@ export async function says(page, selector, pattern) {
   });
 }
 
+/** The service's snapshot, once a market that was stilled lies still. */
+export async function settled(service, symbols = '') {
+  let snapshot;
+  for (let before = null; JSON.stringify(before) !== JSON.stringify(snapshot?.quotes); ) {
+    before = snapshot?.quotes;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    snapshot = await service.get(`/api/snapshot?symbols=${symbols}`);
+  }
+  return snapshot;
+}
+
 /** Waits until the list shows of each symbol, or of all, what the service last published, to the last digit; returns the quotes. */
 export async function agrees(page, service, symbols = '') {
   const start = Date.now();
