@@ -20,7 +20,8 @@ export default async function access(t) {
       await go(view);
       for (const [name, palette] of [['dark', 'classic'], ['light', 'classic'], ['contrast', 'classic'], ['dark', 'safe'], ['light', 'safe'], ['contrast', 'safe']]) {
         await theme(page, name, palette);
-        await accessible(page, `${view}, ${name}, ${palette}`);
+        // Themes differ in nothing but colours.
+        await accessible(page, `${view}, ${name}, ${palette}`, name === 'dark' && palette === 'classic' ? {} : { rule: 'color-contrast' });
         if (palette === 'classic' || name === 'dark') await t.shot(page, `${view}-${name}-${palette}`);
       }
       await theme(page, 'dark');

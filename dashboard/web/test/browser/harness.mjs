@@ -190,10 +190,10 @@ export async function agrees(page, service, symbols = '') {
   }
 }
 
-/** Holds the page against axe-core's rules. */
-export async function accessible(page, where) {
+/** Holds the page, or only what `part` selects, against axe-core's rules, or only the rule that is named. */
+export async function accessible(page, where, { part = null, rule = null } = {}) {
   if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axeSource);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  const { violations } = await page.evaluate(([p, r]) => window.axe.run(p ? { include: p.map((x) => [x]) } : document, { resultTypes: ['violations'], ...(r ? { runOnly: { type: 'rule', values: [r] } } : {}) }), [part, rule]);
   const serious = violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
   assert.deepEqual(serious.map((v) => `${v.id}: ${v.nodes.slice(0, 4).map((n) => `${n.target.join(' ')} ${n.any[0]?.message ?? n.none[0]?.message ?? ''}`).join('; ')}`), [], `axe-core on ${where}`);
 }

@@ -12,7 +12,7 @@ export default async function states(t) {
     await service.control(order);
     await state(page, want);
     await more();
-    await accessible(page, name);
+    await accessible(page, name, { part: ['.top', '#notice'] });
     await t.shot(page, `state-${order}`);
     await service.control('live');
     await state(page, 'live');
@@ -29,7 +29,7 @@ export default async function states(t) {
     const other = await t.page({ before: closed.serve });
     await state(other, 'closed');
     await says(other, '#state', /closed.*opens.*09:30/i);
-    await accessible(other, 'a closed market');
+    await accessible(other, 'a closed market', { part: ['.top'] });
     await t.shot(other, 'state-closed');
     await other.context().close();
   });
@@ -41,7 +41,7 @@ export default async function states(t) {
     const other = await t.page({ before: quiet.serve });
     await state(other, 'stale');
     await says(other, '#state', /No update for 2 min/);
-    await accessible(other, 'stale prices');
+    await accessible(other, 'stale prices', { part: ['.top', '#view-watch'] });
     await t.shot(other, 'state-stale');
     await other.context().close();
   });
