@@ -163,8 +163,8 @@ func New(cfg Config, parts Parts, reg prometheus.Registerer) (*Feed, error) {
 }
 
 // Run follows the watch list through streams, and publishes, until ctx is done.
-// Then streams must bring nothing more: what waits is published, as far as Kafka
-// takes it within a moment, and all claims are released.
+// Then what waits is published, as far as Kafka takes it within 20 seconds, and all
+// claims are released; what streams bring after that is left to polling.
 func (f *Feed) Run(ctx context.Context, streams Streamer) {
 	f.mu.Lock()
 	f.streams = streams

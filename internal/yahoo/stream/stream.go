@@ -9,7 +9,6 @@
 package stream
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -134,8 +133,9 @@ type Status struct {
 	State  State  `json:"state"`
 	// Connection is its connection's number, 0 where it has none.
 	Connection int `json:"connection,omitempty"`
-	Connected  bool
-	Exchange   string `json:"exchange,omitempty"`
+	// Connected says whether that is up at the moment.
+	Connected bool   `json:"connected"`
+	Exchange  string `json:"exchange,omitempty"`
 	// Heard is when a frame last came, LastTrade the time of its latest trade.
 	Heard     time.Time `json:"heard,omitzero"`
 	LastTrade time.Time `json:"last_trade,omitzero"`
@@ -146,5 +146,3 @@ type Status struct {
 	// Problem is the last frame's that could not be used.
 	Problem string `json:"problem,omitempty"`
 }
-
-func (s Status) String() string { return fmt.Sprintf("%s %s", s.Symbol, s.State) }
