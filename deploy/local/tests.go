@@ -37,6 +37,7 @@ var fuzzed = [][2]string{
 	{"./internal/tick", "FuzzDecode"},
 	{"./internal/tick", "FuzzParsePrice"},
 	{"./internal/yahoo", "FuzzDecodeQuotes"},
+	{"./internal/yahoo/stream", "FuzzFrame"},
 	{"./internal/trigger", "FuzzDecodeProtobuf"},
 	{"./internal/bus", "FuzzFetchResponse"},
 	{"./internal/query", "FuzzForm"},
