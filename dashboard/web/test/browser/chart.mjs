@@ -1,6 +1,8 @@
 // What the chart draws, how the list is arranged, and how both remember.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { changes, fits, limit, says, settled, state, text } from './harness.mjs';
 import { Scripted } from './scripted.mjs';
 
@@ -22,6 +24,17 @@ async function until(what, f) {
 }
 
 export default async function chart(t) {
+  // Here and not of the service's own making: the test ends it without warning.
+  const secrets = (process.env.SECRETS_DIR = await mkdtemp(join(tmpdir(), 'ticktape-')));
+  await writeFile(join(secrets, 'trigger-token'), 'made-up');
+  try {
+    await scenes(t);
+  } finally {
+    await rm(secrets, { recursive: true });
+  }
+}
+
+async function scenes(t) {
   const service = await t.service();
   const page = await t.page({ url: service.url, hash: '#/watch/AAPL', viewport: { width: 1440, height: 900 } });
   await state(page, 'live');
@@ -36,6 +49,7 @@ export default async function chart(t) {
     assert.match(page.url(), /with=volume,vwap,sma:5:12,ema:21,bb:20:2,rsi:14/);
     await page.keyboard.press('Escape');
     await page.locator('#indicators').waitFor({ state: 'hidden' });
+    await page.mouse.move(10, 500);
     await t.shot(page, 'chart-indicators');
     await changes(page, '.legend-lines');
     await page.reload();

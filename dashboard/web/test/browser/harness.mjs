@@ -27,6 +27,10 @@ async function freePort() {
   return port;
 }
 
+// None outlives this program, however it ends.
+const children = new Set();
+process.on('exit', () => { for (const child of children) child.kill('SIGKILL'); });
+
 /** The made-up dashboard (dashboard/feedtest/serve): the real service and page on a market of its own, without Kafka. */
 export class Service {
   /** symbols, and rate in trades a second. */
@@ -42,6 +46,9 @@ export class Service {
   async run() {
     this.said = '';
     this.child = spawn(process.env.SERVE, { env: { ...process.env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const { child } = this;
+    children.add(child);
+    child.once('exit', () => children.delete(child));
     for (const stream of [this.child.stdout, this.child.stderr]) stream.on('data', (b) => { this.said = (this.said + b).slice(-4_000); });
     const start = Date.now();
     for (;;) {

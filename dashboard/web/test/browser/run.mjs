@@ -4,7 +4,8 @@
 // what failed, go to SHOTS.
 import { launch, shotsFolder, Stage } from './harness.mjs';
 
-const all = ['transport', 'watch', 'chart', 'access', 'pipeline', 'market', 'states', 'memory'];
+// The longest first.
+const all = ['access', 'chart', 'transport', 'states', 'watch', 'pipeline', 'memory', 'market'];
 const files = process.argv.length > 2 ? process.argv.slice(2) : all;
 shotsFolder();
 const browser = await launch();
