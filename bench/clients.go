@@ -20,16 +20,12 @@ type audience struct {
 	stream  paced
 	clients int
 	symbols int // that each follows
-	// own is whether every client follows symbols of its own choice, rather than all the same.
-	own bool
+	// lists is how many different choices of symbols the clients have made.
+	lists int
 }
 
 func (a audience) String() string {
-	lists := "the same"
-	if a.own {
-		lists = "each its own"
-	}
-	return fmt.Sprintf("%s WebSocket clients, %s %d symbols of %d, %s ticks/s for %s", thousands(a.clients), lists, a.symbols, a.stream.symbols, thousands(a.stream.rate), inSeconds(a.stream.duration))
+	return fmt.Sprintf("%s WebSocket clients with %s lists of %d symbols of %d, %s ticks/s for %s", thousands(a.clients), thousands(a.lists), a.symbols, a.stream.symbols, thousands(a.stream.rate), inSeconds(a.stream.duration))
 }
 
 // audienceResult is what it came to.
@@ -86,6 +82,9 @@ func (a audience) run(ctx context.Context, r *rig) (res *audienceResult, err err
 	from := time.Now().Add(warmUp)
 	res.delays.from = int32(from.UnixMilli() - s.ledger.base)
 	_, err = s.flow(ctx, total, func() error {
+		if lost := crowd.lost.Load(); lost > 0 {
+			return fmt.Errorf("%d of %d connections broke", lost, a.clients)
+		}
 		if m == nil && time.Now().After(from) {
 			m, since, bytes = s.meter(), time.Now(), crowd.bytes.Load()
 		}
@@ -153,14 +152,10 @@ func (c *crowd) connect(ctx context.Context) error {
 	c.conns = make([]*websocket.Conn, c.clients)
 	var g errgroup.Group
 	g.SetLimit(dialsOnce)
-	lists := make([][]string, c.clients)
+	lists := make([][]string, c.lists)
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range lists {
-		if c.own || i == 0 {
-			lists[i] = pick(random, c.symbols, c.audience.stream.symbols, c.own)
-		} else {
-			lists[i] = lists[0]
-		}
+		lists[i] = pick(random, c.symbols, c.audience.stream.symbols, i > 0)
 	}
 	for i := range c.conns {
 		g.Go(func() (err error) {
@@ -169,7 +164,7 @@ func (c *crowd) connect(ctx context.Context) error {
 				local := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/portsEach))}}
 				dialer.NetDialContext = local.DialContext
 			}
-			conn, resp, err := dialer.DialContext(ctx, "ws://"+c.stream.address+"/api/ws?symbols="+strings.Join(lists[i], ","), nil)
+			conn, resp, err := dialer.DialContext(ctx, "ws://"+c.stream.address+"/api/ws?symbols="+strings.Join(lists[i%c.lists], ","), nil)
 			if err != nil {
 				if resp != nil {
 					err = fmt.Errorf("%w: %s", err, resp.Status)
@@ -186,7 +181,7 @@ func (c *crowd) connect(ctx context.Context) error {
 	}
 	for i, conn := range c.conns {
 		if i%readEvery == 0 {
-			reader := &crowdReader{observer: c.stream.ledger.observer(c.delays), symbols: lists[i]}
+			reader := &crowdReader{observer: c.stream.ledger.observer(c.delays), symbols: lists[i%c.lists]}
 			c.readers = append(c.readers, reader)
 			c.living.Go(func() error { return c.end(c.read(conn, reader.observer)) })
 		} else {

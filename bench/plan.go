@@ -104,8 +104,8 @@ func querySteps(d time.Duration) step {
 
 func clientSteps(n int, d time.Duration) (steps []step) {
 	stream := paced{rate: 1000, duration: d, partitions: 4, symbols: 500}
-	for _, own := range []bool{false, true} {
-		a := audience{stream: stream, clients: n, symbols: 20, own: own}
+	for _, lists := range []int{1, 499} { // a prime, so that those who read have all of them
+		a := audience{stream: stream, clients: n, symbols: 20, lists: lists}
 		steps = append(steps, step{"clients: " + a.String(), time.Minute + stream.duration, func(ctx context.Context, r *rig, rs *results) (string, error) {
 			res, err := a.run(ctx, r)
 			if err != nil {
