@@ -71,8 +71,9 @@ func TestChartsThatNeedACrumbGetOne(t *testing.T) {
 	s, url := standIn(t, yahootest.Options{})
 	c := client(t, config(url))
 	s.Inject(yahootest.Fault{Call: "chart", Status: 401}.Once())
+	to := s.Market.Now()
 	for range 2 {
-		if _, err := c.Chart(t.Context(), "AAPL", yahoo.ChartQuery{Interval: "5m", Range: "1d"}); err != nil {
+		if _, err := c.Chart(t.Context(), "AAPL", yahoo.ChartQuery{Interval: "1m", From: to.Add(-10 * time.Minute), To: to}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -48,7 +48,7 @@ func TestFaultsAreSwitchedWhileTheServerRuns(t *testing.T) {
 		t.Errorf("after the injection: %s", text)
 	}
 	control("POST", "/control/faults?kind=503&call=chart&times=1")
-	const path = "/v8/finance/chart/AAPL"
+	path := "/v8/finance/chart/AAPL?interval=1m&period1=" + itoa(noon.Add(-time.Minute)) + "&period2=" + itoa(noon)
 	for _, want := range []struct {
 		passed time.Duration
 		status int
