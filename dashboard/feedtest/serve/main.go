@@ -4,10 +4,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"ticktape/dashboard/feedtest/stage"
 	"ticktape/internal/service"
+	"ticktape/internal/trigger"
 )
 
 type settings struct {
@@ -24,6 +28,14 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Changing the watch list takes a token, which the made-up function does not check.
+	if os.Getenv("SECRETS_DIR") == "" {
+		dir, err := secrets()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+	}
 	s, err := stage.New(cfg.Symbols, cfg.Rate)
 	if err != nil {
 		return err
@@ -35,4 +47,16 @@ func run(ctx context.Context) error {
 	}
 	slog.Info("a made-up dashboard is served", "url", "http://"+ln.Addr().String(), "states", "http://"+ln.Addr().String()+"/control/")
 	return service.Serve(ctx, ln, s)
+}
+
+// secrets makes a folder of secrets and names it in the environment.
+func secrets() (string, error) {
+	dir, err := os.MkdirTemp("", "ticktape-stage-")
+	if err != nil {
+		return "", fmt.Errorf("make a folder for the token: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, trigger.TokenSecret), []byte("made-up"), 0o600); err != nil {
+		return dir, fmt.Errorf("write the token: %w", err)
+	}
+	return dir, os.Setenv("SECRETS_DIR", dir)
 }
