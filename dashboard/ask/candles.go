@@ -167,9 +167,9 @@ func (h *History) page(ctx context.Context, symbol, interval string, end int64) 
 		// Which day is the newest before, the days tell.
 		var days []Candle
 		days, err = h.client.Candles(ctx, symbol, "1d", end-allDays*dayLength, end)
-		if len(days) > 0 {
-			newest := days[len(days)-1].Start
-			list, err = h.near(ctx, symbol, interval, min(end, (newest/length+1)*length+25*dayLength/24))
+		// The day that end is in may have its trades after it.
+		for i := len(days) - 1; err == nil && len(list) == 0 && i >= max(0, len(days)-2); i-- {
+			list, err = h.near(ctx, symbol, interval, min(end, (days[i].Start/length+1)*length+25*dayLength/24))
 		}
 	}
 	return Page{list[max(0, len(list)-MostCandles):], len(list) > 0}, err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,7 +98,7 @@ func (l *List) Follow(ctx context.Context) error {
 		}
 		problem := ""
 		if err != nil {
-			problem = "The watch list can't be read: " + err.Error() + "."
+			problem = "The watch list can't be read: " + strings.TrimSuffix(err.Error(), ".") + "."
 		}
 		if problem != told && problem != "" {
 			slog.Warn("the watch list can't be read", "error", err)

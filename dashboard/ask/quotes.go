@@ -14,7 +14,7 @@ import (
 const (
 	// soon is the wait after a question that was not answered, and idle the one
 	// after an answer: what trades comes by the topic of windows.
-	soon = 2 * time.Second
+	soon = time.Second
 	idle = 30 * time.Second
 	// mostPages bounds an answer: 10,000 symbols are all that a dashboard shows.
 	mostPages = 20

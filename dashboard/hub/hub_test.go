@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,9 +44,12 @@ func update(symbol string, start int64, version int64, prices ...int64) *windowp
 func price(n int64) int64 { return n * int64(tick.Unit) }
 
 type wireQuote struct {
-	Symbol  string
-	Price   string
-	Info    *struct{ Source string }
+	Symbol string
+	Price  string
+	Info   *struct {
+		Source, Name string
+		DelayedBy    *int `json:"delayed_by"`
+	}
 	Spark   [][2]any
 	Windows []struct {
 		Start int64
@@ -60,6 +64,7 @@ type wire struct {
 	Epoch       string
 	From, Seq   uint64
 	Quotes      []wireQuote
+	Removed     []string
 	Connected   bool
 	Problem     string
 	Latency     *delays
@@ -246,6 +251,103 @@ func TestAClientThatComesBackGoesOnWhereItStood(t *testing.T) {
 		if s.Type != "snapshot" || symbols(s) != "A B" {
 			t.Errorf("a client %s got %+v", name, s)
 		}
+	}
+}
+
+func TestASubscriptionThatOnlyLosesSymbolsGoesOn(t *testing.T) {
+	h := New(Config{})
+	h.step(update("A", first, 1, price(1)), update("B", first, 1, price(1)), update("C", first, 1, price(1)))
+	f := subscribe(t, h, "A", "B")
+	at := one(t, f)
+	h.step(update("A", first, 2, price(2)))
+	change := func(symbols ...string) {
+		t.Helper()
+		if err := f.Subscribe(Request{Op: "subscribe", Symbols: symbols}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change("A")
+	if d := one(t, f); d.Type != "delta" || d.From != at.Seq || symbols(d) != "A" {
+		t.Errorf("with fewer symbols: %+v", d)
+	}
+	change("A", "C")
+	if s := one(t, f); s.Type != "snapshot" || symbols(s) != "A C" {
+		t.Errorf("with another symbol: %+v", s)
+	}
+	change()
+	if s := one(t, f); s.Type != "snapshot" || symbols(s) != "A B C" {
+		t.Errorf("with all symbols: %+v", s)
+	}
+	change("B")
+	if got := data(t, f); len(got) != 0 {
+		t.Errorf("with one of all: %+v", got)
+	}
+}
+
+func TestWhatIsTakenOffTheWatchListIsRemovedAndComesBackWhole(t *testing.T) {
+	h := New(Config{})
+	on := map[string]board.Facts{"A": {Name: "Alpha", Delay: 15}, "B": {Delay: -1}}
+	h.SetList(on)
+	h.step(update("A", first, 1, price(1)), update("B", first, 1, price(1)))
+	f := subscribe(t, h)
+	if s := one(t, f); symbols(s) != "A B" || s.Quotes[0].Info.Name != "Alpha" || *s.Quotes[0].Info.DelayedBy != 15 || s.Quotes[1].Info.DelayedBy != nil {
+		t.Fatalf("snapshot is %+v", s)
+	}
+	h.SetList(map[string]board.Facts{"B": {Delay: -1}})
+	h.flush()
+	if d := one(t, f); symbols(d) != "" || len(d.Removed) != 1 || d.Removed[0] != "A" {
+		t.Errorf("removed: %+v", d)
+	}
+	if st := h.Status(); st.Symbols != 1 || h.ListRev() != 2 {
+		t.Errorf("status is %+v, the list's revision %d", st, h.ListRev())
+	}
+	if s := subscribe(t, h); symbols(one(t, s)) != "B" {
+		t.Error("a new client is shown it")
+	}
+	h.SetList(on)
+	h.flush()
+	if d := one(t, f); symbols(d) != "A" || d.Quotes[0].Info == nil || len(d.Quotes[0].Spark) != 1 || len(d.Removed) != 0 {
+		t.Errorf("added again: %+v", d)
+	}
+}
+
+func TestClientsThatKeepUpGetWhatTheyLackWhateverElseTheyFollow(t *testing.T) {
+	h := New(Config{})
+	h.step(update("A", first, 1, price(1)), update("B", first, 1, price(1)))
+	both, a := subscribe(t, h), subscribe(t, h, "A")
+	one(t, both)
+	one(t, a)
+	for n := range int64(20) {
+		h.Apply([]*windowpb.Update{update("A", first, 3*n+2, price(n+2))})
+		h.Apply([]*windowpb.Update{update("A", second, 3*n+3, price(n+3))})
+		if n%3 == 0 {
+			one(t, subscribe(t, h, "A", "B")) // a snapshot between a change and its flush
+		}
+		h.Apply([]*windowpb.Update{update("A", first, 3*n+4, price(n+4), price(n+5))})
+		h.flush()
+		if n%4 == 3 {
+			continue // too slow for one
+		}
+		x, y := one(t, both), one(t, a)
+		if len(x.Quotes) != 1 || len(x.Quotes[0].Windows) != 2 || x.Quotes[0].Windows[0].Ticks != 2 || !slices.Equal(x.Quotes[0].Windows, y.Quotes[0].Windows) {
+			t.Fatalf("step %d: %+v and %+v", n, x.Quotes, y.Quotes)
+		}
+	}
+}
+
+func TestDifferentSubscriptionsAreLimitedTogether(t *testing.T) {
+	h := New(Config{Subscribed: 3})
+	f := subscribe(t, h, "A", "B")
+	if _, err := h.Subscribe(Request{Symbols: []string{"C", "D"}}); !errors.Is(err, ErrBusy) {
+		t.Errorf("a fourth symbol: %v", err)
+	}
+	if err := f.Subscribe(Request{Symbols: []string{"C", "D"}}); !errors.Is(err, ErrBusy) || h.subscribed != 2 {
+		t.Errorf("instead of others: %v, %d symbols", err, h.subscribed)
+	}
+	subscribe(t, h, "B", "A")
+	subscribe(t, h)
+	if h.subscribed != 2 {
+		t.Errorf("%d symbols are subscribed", h.subscribed)
 	}
 }
 

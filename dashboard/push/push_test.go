@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -149,6 +150,52 @@ func TestAConnectionThatBreaksGoesOnWithoutASnapshot(t *testing.T) {
 	if d := next(t, conn); d.Type != "delta" || d.From != snap.Seq {
 		t.Errorf("got %+v", d)
 	}
+}
+
+// A client that lands on another replica has a place that means nothing there.
+func TestAnotherReplicaAnswersWithASnapshotOfTheSameState(t *testing.T) {
+	one, two := start(t, hub.Config{}), start(t, hub.Config{})
+	past := one.market.Past(2*time.Minute, 3)
+	one.hub.Apply(past)
+	two.hub.Apply(past)
+	conn := one.open(t, "")
+	at := next(t, conn)
+	for range 5 { // replicas count their own revisions
+		step := one.market.Step(20)
+		one.hub.Apply(step)
+		two.hub.Apply(step)
+		if d := next(t, conn); d.Seq > at.Seq {
+			at.Seq = d.Seq
+		}
+	}
+	testbed.Eventually(t, patience, "both have flushed everything", func() bool { return string(quotesOf(one)) == string(quotesOf(two)) })
+	other := two.open(t, "?epoch="+at.Epoch+"&since="+strconv.FormatUint(at.Seq, 10))
+	snap := next(t, other)
+	if snap.Type != "snapshot" || snap.Epoch == at.Epoch || len(snap.Quotes) != len(feedtest.Symbols) {
+		t.Errorf("got %s of %s with %d quotes", snap.Type, snap.Epoch, len(snap.Quotes))
+	}
+}
+
+// quotesOf is a snapshot without what differs from replica to replica.
+func quotesOf(b *bench) []byte {
+	text := b.hub.Snapshot(nil)
+	text = text[bytes.Index(text, []byte(`"quotes"`)):]
+	return regexp.MustCompile(`,"rev":\d+`).ReplaceAll(text, nil)
+}
+
+func TestWhoeverWantsThePipelineGetsItWithThePulse(t *testing.T) {
+	b := start(t, hub.Config{Beat: 20 * time.Millisecond})
+	b.hub.SetPipeline([]byte(`{"type":"pipeline"}`))
+	conn := b.open(t, "?pipeline=1")
+	for next(t, conn).Type != "pipeline" {
+	}
+	if b.hub.Watchers() != 1 {
+		t.Errorf("%d clients want it", b.hub.Watchers())
+	}
+	if err := conn.WriteMessage(websocket.TextMessage, []byte(`{"op":"subscribe"}`)); err != nil {
+		t.Fatal(err)
+	}
+	testbed.Eventually(t, patience, "nobody wants it", func() bool { return b.hub.Watchers() == 0 })
 }
 
 func TestServerSentEventsCarryTheSameStreamAndResume(t *testing.T) {

@@ -1,8 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { brotliCompressSync } from 'node:zlib';
 import { defineConfig, type Plugin } from 'vite';
 
 // `npm run dev` serves the page with the data of a running dashboard.
 const dashboard = process.env['DASHBOARD_URL'] ?? 'http://127.0.0.1:8090';
+
+const page = 'dist/page';
 
 // What the page ships of others, with the licences that ask to come along.
 const shipped = ['lightweight-charts', 'fancy-canvas', '@fontsource/ibm-plex-sans', '@fontsource/ibm-plex-mono'];
@@ -24,11 +27,27 @@ function licences(): Plugin {
   };
 }
 
+/** Lays beside each text that is shipped its Brotli form, which the service hands out in its place. */
+function brotli(): Plugin {
+  return {
+    name: 'brotli',
+    apply: 'build',
+    enforce: 'post',
+    closeBundle() {
+      for (const name of readdirSync(page, { recursive: true, encoding: 'utf8' })) {
+        if (!/\.(html|js|css|svg|txt|webmanifest)$/.test(name)) continue;
+        const text = readFileSync(`${page}/${name}`);
+        if (text.length >= 1024) writeFileSync(`${page}/${name}.br`, brotliCompressSync(text));
+      }
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [licences()],
+  plugins: [licences(), brotli()],
   build: {
     // Beside it lies the file that keeps dist/ in the repository.
-    outDir: 'dist/page',
+    outDir: page,
     emptyOutDir: true,
     target: 'es2022',
     // The content security policy allows no fonts in data: addresses.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -24,9 +25,11 @@ func get(t *testing.T, h http.Handler, path string, header ...string) *http.Resp
 func site(t *testing.T) http.Handler {
 	t.Helper()
 	h, err := handler(fstest.MapFS{
-		"index.html":        {Data: []byte("<!doctype html>" + strings.Repeat("page ", 100))},
-		"assets/app-1.js":   {Data: []byte(strings.Repeat("let a = 1;", 100))},
-		"assets/font.woff2": {Data: []byte("font")},
+		"index.html":         {Data: []byte("<!doctype html>" + strings.Repeat("page ", 100))},
+		"assets/app-1.js":    {Data: []byte(strings.Repeat("let a = 1;", 100))},
+		"assets/font.woff2":  {Data: []byte("font")},
+		"assets/app-2.js":    {Data: []byte(strings.Repeat("let b = 2;", 100))},
+		"assets/app-2.js.br": {Data: []byte("in Brotli")},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +57,14 @@ func TestThePageIsCompressedAndCheckedAnewWhileItsPartsAreKept(t *testing.T) {
 		if resp := get(t, h, "/", "Accept-Encoding", accept); resp.Header.Get("Content-Encoding") != "" {
 			t.Errorf("Accept-Encoding %q got %v", accept, resp.Header)
 		}
+	}
+	for accept, want := range map[string]string{"gzip, deflate, br": "br", "gzip, br;q=0": "gzip", "gzip": "gzip", "": ""} {
+		if got := get(t, h, "/assets/app-2.js", "Accept-Encoding", accept).Header.Get("Content-Encoding"); got != want {
+			t.Errorf("Accept-Encoding %q got %q, want %q", accept, got, want)
+		}
+	}
+	if resp := get(t, h, "/assets/app-2.js.br"); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("the compressed form by its own name: %s", resp.Status)
 	}
 	resp = get(t, h, "/assets/app-1.js")
 	if !strings.Contains(resp.Header.Get("Cache-Control"), "immutable") || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/javascript") {
@@ -107,6 +118,9 @@ func TestTheFirstLoadIsSmall(t *testing.T) {
 	}
 	total := page.ContentLength
 	for _, e := range entries {
+		if path.Ext(e.Name()) == ".br" {
+			continue
+		}
 		total += get(t, h, "/assets/"+e.Name(), "Accept-Encoding", "gzip").ContentLength
 	}
 	const most = 200_000

@@ -252,28 +252,33 @@ func (r *runtime) startRest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	names := []string{"kafka-connector", "cron-connector"}
+	if r.streams() {
+		names = append(names, "yahoo-connector")
+	}
+	// Connectors keep their ports, where the dashboard reads their metrics.
+	ports, targets := map[string]int{}, make([]string, len(names))
+	for i, name := range names {
+		if ports[name], err = servers.FreePort(); err != nil {
+			return err
+		}
+		targets[i] = fmt.Sprintf("%s=http://%s/metrics", name, local(ports[name]))
+	}
 	err = r.keep(ctx, "dashboard", "dashboard", log, func(context.Context) (process.Plan, error) {
-		return r.plan("dashboard", log, r.cfg.DashboardPort, awaitDial(addr), "DASHBOARD_ADDR="+addr), nil
+		return r.plan("dashboard", log, r.cfg.DashboardPort, awaitDial(addr), "DASHBOARD_ADDR="+addr, "PULSE_TARGETS="+strings.Join(targets, ",")), nil
 	})
 	if err != nil {
 		return err
 	}
 	var g errgroup.Group
-	names := []string{"kafka-connector", "cron-connector"}
-	if r.streams() {
-		names = append(names, "yahoo-connector")
-	}
 	for _, name := range names {
+		port := ports[name]
 		g.Go(func() error {
 			log, err := r.openLog(name)
 			if err != nil {
 				return err
 			}
 			return r.keep(ctx, name, name, log, func(context.Context) (process.Plan, error) {
-				port, err := servers.FreePort()
-				if err != nil {
-					return process.Plan{}, err
-				}
 				// A name of its own lets the Kafka connector go on at once after a crash.
 				return r.plan(name, log, port, awaitDial(local(port)), slices.Concat(r.source.env, []string{"METRICS_ADDR=" + local(port), "KAFKA_INSTANCE=local"})...), nil
 			})

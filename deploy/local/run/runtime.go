@@ -276,6 +276,9 @@ func (r *runtime) tickArrived(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
+	if token := os.Getenv("DASHBOARD_TOKEN"); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return false
