@@ -65,7 +65,7 @@ export default async function transport(t) {
     await state(other, 'live');
     await other.waitForFunction(() => document.querySelectorAll('#rows tr').length === 500);
     const dev = await other.context().newCDPSession(other);
-    await dev.send('Emulation.setCPUThrottlingRate', { rate: 12 });
+    await dev.send('Emulation.setCPUThrottlingRate', { rate: 4 });
     await other.evaluate(() => {
       const end = Date.now() + 3_000;
       while (Date.now() < end); // the page is stuck
