@@ -439,12 +439,7 @@ func (r *Runner) ownMinutes(ctx context.Context, list []store.Candle) (map[int64
 	if err != nil {
 		return nil, err
 	}
-	own := map[int64]bool{}
-	for i := range have {
-		if !have[i].Source.Chart() {
-			own[have[i].Start] = true
-		}
-	}
+	own := ofTicks(have)
 	sealed, err := r.store.SealedUntil(ctx)
 	if err != nil {
 		return nil, err
@@ -470,6 +465,17 @@ func (r *Runner) ownMinutes(ctx context.Context, list []store.Candle) (map[int64
 	return own, err
 }
 
+// ofTicks returns the starts of the candles that ticks have made.
+func ofTicks(list []store.Candle) map[int64]bool {
+	own := map[int64]bool{}
+	for i := range list {
+		if !list[i].Source.Chart() {
+			own[list[i].Start] = true
+		}
+	}
+	return own
+}
+
 // ownDays returns which of the days ticks of our own are in: those that have made
 // a candle, and those that seal has still to add up.
 func (r *Runner) ownDays(ctx context.Context, list []store.Candle) (map[int64]bool, error) {
@@ -478,12 +484,7 @@ func (r *Runner) ownDays(ctx context.Context, list []store.Candle) (map[int64]bo
 	if err != nil {
 		return nil, err
 	}
-	own := map[int64]bool{}
-	for i := range have {
-		if !have[i].Source.Chart() {
-			own[have[i].Start] = true
-		}
-	}
+	own := ofTicks(have)
 	marks, err := r.store.ReadDayMarks(ctx, r.now().UnixMilli())
 	if err != nil {
 		return nil, err
@@ -525,7 +526,7 @@ func (r *Runner) markDays(ctx context.Context, list []store.Candle) error {
 // traded tells whether ticks of our own made a candle of a minute of the day.
 func (r *Runner) traded(ctx context.Context, d store.DayMark) (bool, error) {
 	have, err := r.minutes(ctx, d.Symbol, d.Start, d.End)
-	return slices.ContainsFunc(have, func(c store.Candle) bool { return !c.Source.Chart() }), err
+	return len(ofTicks(have)) > 0, err
 }
 
 func (r *Runner) minutes(ctx context.Context, symbol string, from, to int64) ([]store.Candle, error) {
