@@ -22,7 +22,6 @@ import (
 
 // results are what was measured so far.
 type results struct {
-	begun      time.Time
 	order      []capacity // in which they were first measured
 	capacities map[capacity][]result
 	streams    []told[paced, *pacedResult]

@@ -57,7 +57,6 @@ type rig struct {
 	bus     *bus.Client
 	list    *watchlist.List
 	admin   string // the connector's address
-	env     []string
 	streams *process
 }
 

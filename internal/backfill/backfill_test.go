@@ -25,7 +25,6 @@ import (
 type charts struct {
 	asked []string
 	price tick.Price
-	err   error
 	fail  func(symbol string, q yahoo.ChartQuery) error
 }
 
@@ -289,7 +288,8 @@ func TestBackfill(t *testing.T) {
 		clock := now
 		r.now = func() time.Time { return clock }
 		r.symbols = []watchlist.Symbol{
-			{Symbol: "D", AddedAt: now.UnixMilli() - 2}, {Symbol: "NOSUCH", AddedAt: now.UnixMilli() - 1},
+			{Symbol: "D", AddedAt: now.UnixMilli() - 2},
+			{Symbol: "NOSUCH", AddedAt: now.UnixMilli() - 1},
 			{Symbol: "GONE", AddedAt: now.UnixMilli(), Unknown: true},
 		}
 		var refusal error = &yahoo.Error{Kind: yahoo.RateLimited, RetryAfter: time.Minute}

@@ -49,7 +49,7 @@ func (a *answer) wanted(r request) error {
 	}
 	if page := a.html(); page != "" {
 		if _, ok := DecodeConsent(a.body, a.url); ok {
-			return &Error{Kind: Unauthorized, Call: r.call, Status: a.status, Err: errors.New("Yahoo asks for consent")}
+			return &Error{Kind: Unauthorized, Call: r.call, Status: a.status, Err: errors.New("a page asks for consent")}
 		}
 		return &Error{Kind: BadAnswer, Call: r.call, Status: a.status, Err: fmt.Errorf("%w: %s", errNoJSON, page)}
 	}
