@@ -10,6 +10,7 @@ import { columns, nextOrder, parseOrder, place, rowState, sorted, titles, type C
 import { Sparklines, path } from './sparklines';
 
 const spark = { width: 84, height: 26, step: 300_000 };
+const flashTime = 350; // ms that a change stays lit
 const sparkPause = 1_000; // a trend needs no more than a drawing a second
 const fewWrites = 12; // rows out of sight that a frame writes
 
@@ -48,6 +49,8 @@ export class WatchList {
   readonly box = element('section', 'list');
   readonly source: TableSource;
   private readonly rows = new Map<string, Row>();
+  private readonly lit = new Map<Row, number>(); // until when, in order
+  private dimmer: ReturnType<typeof setTimeout> | undefined;
   private readonly due = new Set<string>(); // changed out of sight
   private readonly body = element('tbody');
   private readonly heads = new Map<Column, HTMLTableCellElement>();
@@ -293,9 +296,25 @@ export class WatchList {
   private flash(row: Row, difference: number): void {
     if (calm()) return;
     row.wash.className = `wash ${difference > 0 ? 'up' : difference < 0 ? 'down' : 'even'}`;
-    // Opacity alone, so that nothing is painted anew while it fades.
-    row.wash.animate([{ opacity: 1 }, { opacity: 0 }], { duration: 420, easing: 'ease-out' });
+    // It goes out at once rather than fading: the row is painted for its figures
+    // anyway, while a fade is a layer of its own and work in every frame.
+    this.lit.delete(row); // the oldest stand first
+    this.lit.set(row, performance.now() + flashTime);
+    this.dimmer ??= setTimeout(this.dim, flashTime);
   }
+
+  private readonly dim = (): void => {
+    const now = performance.now();
+    this.dimmer = undefined;
+    for (const [row, until] of this.lit) {
+      if (until > now) {
+        this.dimmer = setTimeout(this.dim, Math.max(until - now, flashTime / 4));
+        return;
+      }
+      this.lit.delete(row);
+      row.wash.className = 'wash';
+    }
+  };
 
   private outline(symbol: string, q: Quote, row: Row): void {
     if (!row.seen) return; // drawn when it comes into sight
