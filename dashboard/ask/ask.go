@@ -31,6 +31,7 @@ const maxAnswer = 4 << 20
 type Client struct {
 	gateway string
 	http    *http.Client
+	retry   time.Duration // between two looks at what failed or is not settled
 
 	mu        sync.Mutex
 	asked     bool
@@ -65,7 +66,7 @@ func New(gateway string) (*Client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, service.Settingf("GATEWAY_URL=%q is no address: write it like http://127.0.0.1:8080", gateway)
 	}
-	return &Client{gateway: base.String(), http: &http.Client{Timeout: CallTime}}, nil
+	return &Client{gateway: base.String(), http: &http.Client{Timeout: CallTime}, retry: gapsRetry}, nil
 }
 
 // Answer is what a function has answered.

@@ -22,23 +22,37 @@ const (
 	gapsAtOnce = 16
 	gapsPause  = time.Second
 	gapsRetry  = 10 * time.Second
+	// barren is how long a day is looked up of which nothing is stored. The history
+	// of a symbol comes from charts a while after the symbol.
+	barren = 10 * time.Minute
 )
+
+// look is what a gap was filled with when it was looked up first, or with more
+// than before.
+type look struct {
+	gap     board.Gap
+	minutes int
+	at      time.Time
+}
 
 // FollowDays fills gaps of days with the candles that are stored, one after the
 // other, until ctx is done.
 func (c *Client) FollowDays(ctx context.Context, days Days) error {
 	after, told := "", false
+	looks := map[string]look{}
+	unsettled := false
 	for {
 		wait := gapsPause
 		gaps := days.Gaps(after, gapsAtOnce)
 		for _, g := range gaps {
-			err := c.fill(ctx, days, g)
+			settled, err := c.fill(ctx, days, g, looks)
+			unsettled = unsettled || !settled
 			if ctx.Err() != nil {
 				return nil
 			}
 			after = g.Symbol // one that can't be filled holds up no other
 			if err != nil {
-				wait = gapsRetry
+				wait = c.retry
 				if !told {
 					slog.Warn("the day so far is not known of all symbols yet", "symbol", g.Symbol, "error", err)
 					told = true
@@ -50,6 +64,9 @@ func (c *Client) FollowDays(ctx context.Context, days Days) error {
 		switch {
 		case len(gaps) < gapsAtOnce:
 			after = ""
+			if unsettled {
+				wait, unsettled = c.retry, false
+			}
 		case wait == gapsPause:
 			continue
 		}
@@ -61,21 +78,32 @@ func (c *Client) FollowDays(ctx context.Context, days Days) error {
 	}
 }
 
-func (c *Client) fill(ctx context.Context, days Days, g board.Gap) error {
+// fill fills a gap once two looks agree on what is stored of it: what is being
+// stored meanwhile is not taken for all there is.
+func (c *Client) fill(ctx context.Context, days Days, g board.Gap, looks map[string]look) (settled bool, err error) {
 	list, err := c.Candles(ctx, g.Symbol, "1m", g.From, g.To)
 	if err != nil && !errors.Is(err, ErrUnknown) {
-		return err
+		return false, err
+	}
+	before, looked := looks[g.Symbol]
+	switch {
+	case !looked || before.gap != g || before.minutes != len(list):
+		looks[g.Symbol] = look{g, len(list), time.Now()}
+		return false, nil
+	case len(list) == 0 && time.Since(before.at) < barren:
+		return false, nil
 	}
 	minutes := make([]board.Minute, 0, len(list))
 	for _, c := range list {
 		m, err := c.minute()
 		if err != nil {
-			return err
+			return false, err
 		}
 		minutes = append(minutes, m)
 	}
+	delete(looks, g.Symbol)
 	days.Fill(g, minutes) // where it is another gap by now, it comes again
-	return nil
+	return true, nil
 }
 
 func (c *Candle) minute() (m board.Minute, err error) {

@@ -201,12 +201,23 @@ func (d *days) Fill(_ board.Gap, minutes []board.Minute) bool {
 	return true
 }
 
-func TestGapsOfDaysAreFilledFromWhatIsStored(t *testing.T) {
+func TestGapsOfDaysAreFilledOnceAllIsStored(t *testing.T) {
 	const start = 1_795_000_020_000
 	d := &days{[]board.Gap{{Symbol: "A", From: start, To: start + 120_000}}, make(chan []board.Minute, 1)}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	c := client(t, history(start-60_000, start, start+60_000, start+120_000))
+	looks := 0
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch looks++; looks {
+		case 1, 2: // the history of a symbol that was added a moment ago
+			history().ServeHTTP(w, r)
+		case 3: // is being stored
+			history(start).ServeHTTP(w, r)
+		default:
+			history(start-60_000, start, start+60_000, start+120_000).ServeHTTP(w, r)
+		}
+	}))
+	c.retry = time.Millisecond
 	go func() { ended <- c.FollowDays(ctx, d) }()
 	minutes := <-d.done
 	cancel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,8 +59,9 @@ type Fetcher struct {
 	read   time.Time       // when list was read, zero where it never was
 	sure   map[string]bool // symbols whose last tick is in last, or who have none
 	last   map[feed]*Last
-	silent map[string]int // for how many answers running Yahoo has left a symbol out
-	said   string         // the complaints that were logged last
+	met    map[string]bool // Yahoo has answered with it
+	silent map[string]int  // for how many answers running Yahoo has left a symbol out
+	said   string          // the complaints that were logged last
 }
 
 // feed is what has one order of trades: a symbol, polled or streamed, of the
@@ -77,7 +79,7 @@ func feedOf(source tick.Source, symbol string) feed {
 func NewFetcher(watch Watch, quotes Quoter, ticks Publisher, memory Memory, encoding tick.Encoding) *Fetcher {
 	return &Fetcher{
 		watch: watch, quotes: quotes, ticks: ticks, memory: memory, encoding: encoding, now: time.Now,
-		turn: make(chan struct{}, 1), sure: map[string]bool{}, last: map[feed]*Last{}, silent: map[string]int{},
+		turn: make(chan struct{}, 1), sure: map[string]bool{}, last: map[feed]*Last{}, silent: map[string]int{}, met: map[string]bool{},
 	}
 }
 
@@ -161,13 +163,19 @@ func (f *Fetcher) fetch(ctx context.Context, sum *Summary) error {
 	if err := f.readList(ctx, sum); err != nil {
 		return err
 	}
-	symbols, err := f.recall(ctx, f.plan(sum), sum)
-	if err != nil || len(symbols) == 0 {
+	symbols, nameless := f.plan(sum)
+	symbols, err := f.recall(ctx, symbols, sum)
+	if err != nil || len(symbols)+len(nameless) == 0 {
 		return err
 	}
+	polls := len(symbols) > 0
+	symbols = append(symbols, nameless...)
 	sum.Asked = len(symbols)
 	answer, err := f.quotes.Quotes(ctx, symbols)
 	if err != nil && len(answer.Quotes) == 0 {
+		if !polls { // names can wait
+			return nil
+		}
 		return &PartError{PartYahoo, err}
 	}
 	received := f.now()
@@ -175,7 +183,8 @@ func (f *Fetcher) fetch(ctx context.Context, sum *Summary) error {
 	for _, e := range answer.Failed {
 		sum.Failed = append(sum.Failed, Failure(e))
 	}
-	fresh, messages := f.fresh(answer.Quotes, received, sum)
+	polled := slices.DeleteFunc(slices.Clone(answer.Quotes), func(q yahoo.Quote) bool { return slices.Contains(nameless, q.Symbol) })
+	fresh, messages := f.fresh(polled, received, sum)
 	f.complain(sum)
 	defer f.learn(ctx, &answer)
 	if len(messages) == 0 {

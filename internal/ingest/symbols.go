@@ -64,13 +64,15 @@ func (f *Fetcher) forget() {
 	}
 	gone := func(symbol string) bool { return !listed[symbol] }
 	maps.DeleteFunc(f.sure, func(symbol string, _ bool) bool { return gone(symbol) })
+	maps.DeleteFunc(f.met, func(symbol string, _ bool) bool { return gone(symbol) })
 	maps.DeleteFunc(f.silent, func(symbol string, _ int) bool { return gone(symbol) })
 	maps.DeleteFunc(f.last, func(k feed, _ *Last) bool { return gone(k.symbol) })
 }
 
 // plan picks from the watch list what to ask for. What is streamed meanwhile may
-// trade, so that the last published tick is not known any more.
-func (f *Fetcher) plan(sum *Summary) (symbols []string) {
+// trade, so that the last published tick is not known any more; it is asked for
+// only where nobody knows its name yet, which the streamer is not told.
+func (f *Fetcher) plan(sum *Summary) (symbols, nameless []string) {
 	for i := range f.list {
 		s := &f.list[i]
 		switch form, err := watchlist.Parse(s.Symbol); {
@@ -81,13 +83,16 @@ func (f *Fetcher) plan(sum *Summary) (symbols []string) {
 		case s.StreamedBy != "":
 			sum.Skipped++
 			delete(f.sure, s.Symbol)
+			if s.Name == "" && !s.Unknown && !f.met[s.Symbol] {
+				nameless = append(nameless, s.Symbol)
+			}
 		case s.Unknown && f.now().Before(recheck(s)):
 			sum.Unknown = append(sum.Unknown, s.Symbol)
 		default:
 			symbols = append(symbols, s.Symbol)
 		}
 	}
-	return symbols
+	return symbols, nameless
 }
 
 // recheck is when an unknown symbol is asked for again.
@@ -148,6 +153,7 @@ func (f *Fetcher) learn(ctx context.Context, answer *yahoo.Answer) {
 	for i := range answer.Quotes {
 		q := &answer.Quotes[i]
 		delete(f.silent, q.Symbol)
+		f.met[q.Symbol] = true
 		s := list[q.Symbol]
 		if s == nil {
 			continue

@@ -72,6 +72,22 @@ func TestStreamedSymbolsAreLeftAloneAndThenFollowTheStream(t *testing.T) {
 	}
 }
 
+func TestTheNameOfAStreamedSymbolIsAskedForAndItsTradeIsNotPublished(t *testing.T) {
+	e := &exchange{volume: 100, knows: map[string]yahoo.Quote{"A": {Name: "Able", Exchange: "NMS"}, "B": {}}}
+	w, l := watch("A", "B"), &log{}
+	w.symbols[0].StreamedBy, w.symbols[1].StreamedBy = "the streamer", "the streamer"
+	f := NewFetcher(w, e, l, l, tick.Protobuf)
+	for call, asked := range []int{2, 0} {
+		sum, err := f.Fetch(t.Context())
+		if err != nil || sum.Asked != asked || sum.Published != 0 || sum.Skipped != 2 || len(l.ticks) != 0 {
+			t.Errorf("call %d: summary %+v, error %v, %d ticks", call, sum, err, len(l.ticks))
+		}
+	}
+	if w.symbols[0].Name != "Able" || w.symbols[0].Exchange != "NMS" {
+		t.Errorf("the list has %+v", w.symbols[0])
+	}
+}
+
 func TestUnknownSymbolsAreMarkedAndRarelyAskedForAgain(t *testing.T) {
 	e := &exchange{volume: 1, knows: map[string]yahoo.Quote{"A": {}}}
 	w, l := watch("A", "NOSUCH"), &log{}
