@@ -65,6 +65,9 @@ func Kafka(ctx context.Context, o Options) (process.Plan, error) {
 	jvm := []string{
 		fmt.Sprintf("-Xms%dm", min(o.HeapMB, 128)), fmt.Sprintf("-Xmx%dm", o.HeapMB),
 		"-XX:MaxDirectMemorySize=256m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExitOnOutOfMemoryError",
+		// Kafka mostly moves bytes. Compiled for speed it gains little, and the second
+		// compiler would take a third of a core for minutes.
+		"-XX:TieredStopAtLevel=1",
 		"-XX:ReservedCodeCacheSize=96m", "-Djava.awt.headless=true", "-Djava.net.preferIPv4Stack=true",
 		"-Dlog4j2.configurationFile=" + logging, "-Dlog4j2.formatMsgNoLookups=true",
 		"-Djava.io.tmpdir=" + tmp,
