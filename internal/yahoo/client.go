@@ -155,7 +155,7 @@ func newTransport(cfg Config) (*http.Transport, error) {
 	if cfg.Proxy != "" {
 		proxy, err := url.Parse(cfg.Proxy)
 		if err != nil || proxy.Host == "" {
-			return nil, errors.New("YAHOO_PROXY is not an address: write it like http://proxy.example:3128")
+			return nil, errors.New("YAHOO_PROXY is not an address: write it like http://127.0.0.1:3128")
 		}
 		switch proxy.Scheme {
 		case "http", "https", "socks5", "socks5h":

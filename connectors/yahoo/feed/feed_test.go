@@ -331,7 +331,7 @@ func TestAWriteThatABrokerStillHadInItsHandsIsSeen(t *testing.T) {
 			w.publish = func(msgs []kafka.Message) (int, error) {
 				// It is written a moment after the log has been read for the first time.
 				go func() {
-					time.Sleep(2 * time.Second)
+					time.Sleep(2 * time.Second) // of the bubble, where it takes no time
 					_ = w.Publish(t.Context(), msgs)
 				}()
 				w.set(func() { w.publish = nil })
