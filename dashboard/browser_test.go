@@ -28,7 +28,7 @@ func TestInABrowser(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", serve, "./feedtest/serve").CombinedOutput(); err != nil {
 		t.Fatalf("build the made-up dashboard: %v\n%s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, node, filepath.Join("web", "test", "browser", "run.mjs"))
 	cmd.Env = append(os.Environ(), "SERVE="+serve, "SHOTS="+shots, "CHROMIUM="+chromium)

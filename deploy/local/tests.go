@@ -91,12 +91,12 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 	}
 	if len(race) > 0 {
 		stage("tests under the race detector", func() error {
-			return show.goTest(ctx, env, cfg.Root, append([]string{"-race", "-timeout=8m"}, race...)...)
+			return show.goTest(ctx, env, cfg.Root, append([]string{"-race", "-timeout=20m"}, race...)...)
 		})
 	}
 	stage("tests", func() error {
 		// One more at a time than there are cores: the longest ones wait for servers that they killed.
-		return show.goTest(ctx, env, cfg.Root, append([]string{"-timeout=8m", fmt.Sprint("-p=", runtime.NumCPU()+1)}, plain...)...)
+		return show.goTest(ctx, env, cfg.Root, append([]string{"-timeout=20m", fmt.Sprint("-p=", runtime.NumCPU()+1)}, plain...)...)
 	})
 	stage("fuzz, a second each (make fuzz takes all, and longer)", func() error {
 		for _, target := range fuzzed {
@@ -112,7 +112,7 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 	if len(packages.e2e) > 0 {
 		// It starts servers of its own, which it kills and freezes.
 		stage("end to end", func() error {
-			return show.run(ctx, show.out, process.Environ("TICKTAPE_CACHE="+cfg.Cache), cfg.Root, "go", append([]string{"test", "-v", "-count=1", "-timeout=8m"}, packages.e2e...)...)
+			return show.run(ctx, show.out, process.Environ("TICKTAPE_CACHE="+cfg.Cache), cfg.Root, "go", append([]string{"test", "-v", "-count=1", "-timeout=20m"}, packages.e2e...)...)
 		})
 	}
 	if ctx.Err() != nil {
