@@ -232,7 +232,7 @@ func dockerBuild(t *testing.T, buildContext string) string {
 	root := t.TempDir()
 	binary := filepath.Join(t.TempDir(), "function")
 	workdir, last := "/", ""
-	environ := append(os.Environ(), "GOWORK=off", "GIT_REVISION=0123abc")
+	environ := append(os.Environ(), "GOWORK=off", "VERSION=v1.2.3", "GIT_REVISION=0123abc")
 	for _, in := range buildStage(t, filepath.Join(buildContext, "Dockerfile")) {
 		switch in.word {
 		case "WORKDIR":
@@ -498,7 +498,7 @@ func TestAFunctionsProcess(t *testing.T) {
 		code, got = p.get(t, "/metrics")
 		for _, want := range []string{
 			"function_panics_total 1\n", `http_requests_total{code="413",method="post"} 1`, "http_requests_in_flight 0",
-			`ticktape_build_info{revision="0123abc",service="function"} 1`,
+			`ticktape_build_info{revision="0123abc",service="function",version="v1.2.3"} 1`,
 		} {
 			if code != 200 || !strings.Contains(got, want) {
 				t.Errorf("metrics: %d without %s", code, want)

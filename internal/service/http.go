@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -120,6 +121,25 @@ func (h *Health) Ready() (ok bool, missing []string) {
 	return len(missing) == 0, missing
 }
 
+var readyDesc = prometheus.NewDesc("ticktape_ready", "1 where a condition of /readyz is met, 0 where it is not.", []string{"condition"}, nil)
+
+// readiness tells Prometheus what /readyz tells others.
+type readiness struct{ health *Health }
+
+func (readiness) Describe(ch chan<- *prometheus.Desc) { ch <- readyDesc }
+
+func (r readiness) Collect(ch chan<- prometheus.Metric) {
+	r.health.mu.Lock()
+	defer r.health.mu.Unlock()
+	for _, f := range r.health.flags {
+		met := 0.0
+		if f.reason == "" {
+			met = 1
+		}
+		ch <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, met, f.name)
+	}
+}
+
 // Handler is the admin listener's: /healthz answers 200 while the process
 // lives, /readyz 200 or 503 with what is missing, /metrics Prometheus' metrics.
 func (h *Health) Handler() http.Handler {
@@ -138,6 +158,10 @@ func (h *Health) Handler() http.Handler {
 			fmt.Fprintln(w, m)
 		}
 	})
-	mux.Handle("GET /metrics", promhttp.Handler())
+	// What is ready belongs to this Health and not to the process, of which there
+	// is one registry.
+	own := prometheus.NewRegistry()
+	own.MustRegister(readiness{h})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{prometheus.DefaultGatherer, own}, promhttp.HandlerOpts{}))
 	return mux
 }

@@ -28,26 +28,38 @@ const (
 	ExitSettings = 2 // a setting can't be used: see SettingsError
 )
 
-// Main runs a process and does not return. It sets up the default logger
-// (LOG_LEVEL, LOG_FORMAT, attribute service=name), serves profiles as StartPprof
-// does, and calls run with a context that SIGINT or SIGTERM cancels.
+// Main runs a process and does not return. It reads ENV_FILE, sets up the default
+// logger (LOG_LEVEL, LOG_FORMAT, attribute service=name), logs which version this
+// is, serves profiles as StartPprof does, and calls run with a context that SIGINT
+// or SIGTERM cancels.
 // A second signal exits at once. The error of run is logged in one line.
 //
 // run returns when the work in hand is done after the context was cancelled;
 // context.Canceled is then no failure.
+//
+// Started with -version it only says what it is, and with -check URL it only asks
+// whether a process is well, as Answer tells.
 func Main(name string, run func(ctx context.Context) error) {
+	if done, code := Answer(name, os.Args[1:], os.Stdout); done {
+		os.Exit(code)
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	os.Exit(execute(name, run, signals, os.Stderr, os.Exit))
 }
 
 func execute(name string, run func(ctx context.Context) error, signals <-chan os.Signal, out io.Writer, exit func(int)) int {
-	logger, err := newLogger(name, out)
+	err := readEnvFile()
+	var logger *slog.Logger
+	if err == nil {
+		logger, err = newLogger(name, out)
+	}
 	if err != nil {
 		fmt.Fprintf(out, "%s: %s\n", name, oneLine(err))
 		return ExitSettings
 	}
 	slog.SetDefault(logger)
+	logger.Info("starting", "version", Version(), "revision", Revision())
 	registerBuildInfo(name)
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -94,7 +106,7 @@ func registerBuildInfo(name string) {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "ticktape_build_info",
 		Help:        "Always 1; the labels say what runs.",
-		ConstLabels: prometheus.Labels{"service": name, "revision": Revision()},
+		ConstLabels: prometheus.Labels{"service": name, "version": Version(), "revision": Revision()},
 	})
 	g.Set(1)
 	// A second registration is the same process's tests, and harmless.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,11 +33,15 @@ func TestMainEndsWithACodeThatSaysWhy(t *testing.T) {
 			defer slog.SetDefault(slog.Default())
 			var out bytes.Buffer
 			code := execute("test", c.run, make(chan os.Signal), &out, func(int) { t.Error("exit called") })
-			if code != c.code || !strings.Contains(out.String(), c.log) {
-				t.Errorf("code %d, log %q; want code %d, log with %q", code, out.String(), c.code, c.log)
+			started, rest, _ := strings.Cut(out.String(), "\n")
+			if !strings.Contains(started, "msg=starting") || !strings.Contains(started, "revision="+Revision()) {
+				t.Errorf("the log begins with %q, which does not tell what starts", started)
 			}
-			if c.log != "" && strings.Count(out.String(), "\n") != 1 {
-				t.Errorf("log has not one line: %q", out.String())
+			if code != c.code || !strings.Contains(rest, c.log) {
+				t.Errorf("code %d, log %q; want code %d, log with %q", code, rest, c.code, c.log)
+			}
+			if c.log != "" && strings.Count(rest, "\n") != 1 {
+				t.Errorf("log has not one line: %q", rest)
 			}
 		})
 	}
@@ -235,8 +240,8 @@ func TestAdminAnswersAndEndsWithItsContext(t *testing.T) {
 	if code, _ := get("/healthz"); code != 200 {
 		t.Errorf("healthz: %d", code)
 	}
-	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "go_goroutines") {
-		t.Errorf("metrics: %d", code)
+	if code, body := get("/metrics"); code != 200 || !strings.Contains(body, "go_goroutines") || !strings.Contains(body, `ticktape_ready{condition="kafka"} 1`) {
+		t.Errorf("metrics: %d %s", code, body)
 	}
 	if code, _ := get("/debug/pprof/"); code != 404 {
 		t.Errorf("pprof on the admin listener: %d, want 404", code)
@@ -322,5 +327,75 @@ func TestALogTellsWhereProfilesAre(t *testing.T) {
 				t.Errorf("found %q of a process that serves none", got)
 			}
 		})
+	}
+}
+
+func TestAProgramSaysWhatItIsAndWhetherAProcessIsWell(t *testing.T) {
+	var health Health
+	server := httptest.NewServer(health.Handler())
+	defer server.Close()
+	away := httptest.NewServer(nil)
+	away.Close()
+	flag := health.Flag("kafka")
+	flag.NotReady("no broker answers")
+	for _, c := range []struct {
+		name string
+		args []string
+		done bool
+		code int
+		says string
+	}{
+		{"-version names version, revision and what it was built for", []string{"-version"}, true, ExitStopped, "test " + Version() + " (revision " + Revision() + ", go"},
+		{"a process that lives is healthy", []string{"-check", server.URL + "/healthz"}, true, ExitStopped, "ok\n"},
+		{"one that is not ready fails and says why", []string{"-check", server.URL + "/readyz"}, true, ExitFailed, "kafka: no broker answers\n"},
+		{"one that is not there fails", []string{"-check", away.URL}, true, ExitFailed, "connection refused\n"},
+		{"what can't be asked fails", []string{"-check", ":"}, true, ExitFailed, "test: "},
+		{"other arguments are the program's own", []string{"-symbols", "3"}, false, 0, ""},
+		{"none is work", nil, false, 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			done, code := Answer("test", c.args, &out)
+			if done != c.done || code != c.code || !strings.Contains(out.String(), c.says) {
+				t.Errorf("done %v, code %d, %q; want %v, %d, %q", done, code, out.String(), c.done, c.code, c.says)
+			}
+		})
+	}
+}
+
+func TestAnEnvFileAddsWhatTheEnvironmentLacks(t *testing.T) {
+	defer slog.SetDefault(slog.Default())
+	path := filepath.Join(t.TempDir(), "settings.env")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("ENV_FILE", path)
+	t.Setenv("TEST_ADDED", "")
+	t.Setenv("TEST_KEPT", "environment")
+	if err := os.Unsetenv("TEST_ADDED"); err != nil {
+		t.Fatal(err)
+	}
+	write("# chosen at the start\n\nTEST_ADDED=ws://market:8085/?version=2\r\nTEST_KEPT=file\n")
+	var added, kept string
+	if code := execute("test", func(context.Context) error {
+		added, kept = os.Getenv("TEST_ADDED"), os.Getenv("TEST_KEPT")
+		return nil
+	}, make(chan os.Signal), io.Discard, nil); code != ExitStopped || added != "ws://market:8085/?version=2" || kept != "environment" {
+		t.Errorf("code %d, added %q, kept %q", code, added, kept)
+	}
+	for text, says := range map[string]string{"A=1\nnonsense\n": "line 2 is not NAME=value", "two words=1": "line 1", "=1": "line 1"} {
+		write(text)
+		var out bytes.Buffer
+		code := execute("test", func(context.Context) error { t.Error("run called"); return nil }, make(chan os.Signal), &out, nil)
+		if code != ExitSettings || !strings.Contains(out.String(), says) || strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("%q: code %d, %q", text, code, out.String())
+		}
+	}
+	t.Setenv("ENV_FILE", path+".none")
+	var out bytes.Buffer
+	if code := execute("test", nil, make(chan os.Signal), &out, nil); code != ExitSettings || !strings.Contains(out.String(), "no such file") {
+		t.Errorf("a file that is not there: code %d, %q", code, out.String())
 	}
 }
