@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"ticktape/dashboard/api"
@@ -83,6 +84,7 @@ func run(ctx context.Context) error {
 		Log: client, Topic: kafka.TicksTopic, Groups: cfg.Groups, Functions: cfg.Functions, Targets: targets,
 		Ask: functions, Letters: letters, Latency: latency, Hub: h, Sealed: history.Changed,
 	})
+	prometheus.MustRegister(api.MarketMetrics(h))
 	var health service.Health
 	ready := health.Flag("windows")
 	var live atomic.Bool

@@ -59,8 +59,11 @@ var errGone = errors.New("the client has gone")
 
 // pump sends f's messages until the client goes or ctx is done. The message on
 // its way is all that is ever queued: what changes meanwhile waits in the hub.
-func (s *Server) pump(ctx context.Context, t transport, f *hub.Feed) error {
-	defer f.Close()
+func (s *Server) pump(ctx context.Context, t transport, f *hub.Feed) (err error) {
+	defer func() {
+		f.Close()
+		countEnd(s.stop, err)
+	}()
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
 	for {
@@ -114,6 +117,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request) *hub.Feed {
 	f, err := s.hub.Subscribe(req)
 	switch {
 	case errors.Is(err, hub.ErrClients), errors.Is(err, hub.ErrBusy):
+		droppedFull.Inc()
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return nil

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"ticktape/dashboard/feedtest"
 	"ticktape/dashboard/hub"
@@ -413,9 +415,13 @@ func TestBadAddressesAndFullHousesAreToldInPlainWords(t *testing.T) {
 		}
 	}
 	next(t, b.open(t, ""))
+	full := count(t, droppedFull)
 	_, resp, err := b.dial(t, "", nil)
 	if err == nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("a client too many: %v", err)
+	}
+	if n := count(t, droppedFull) - full; n != 1 {
+		t.Errorf("%v clients were counted as sent away, want 1", n)
 	}
 	plain, err := http.Get(b.http.URL + "/ws") //nolint:noctx // ends with the test
 	if err != nil {
@@ -478,8 +484,18 @@ func TestAClientThatAcceptsNothingIsDropped(t *testing.T) {
 	market := feedtest.New(3, feedtest.Many(300))
 	b.hub.Apply(market.Past(time.Minute, 2))
 	next(t, b.open(t, ""))
+	slow := count(t, droppedSlow)
 	testbed.Eventually(t, patience, "the client is gone", func() bool {
 		b.hub.Apply(market.Step(300))
-		return b.hub.Status().Clients == 0
+		return b.hub.Status().Clients == 0 && count(t, droppedSlow) == slow+1
 	})
+}
+
+func count(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
 }

@@ -78,6 +78,10 @@ var (
 		Name: "dashboard_bad_records_total",
 		Help: "Records of the windows topic that are no window updates.",
 	})
+	connected = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "dashboard_connected",
+		Help: "1 where every partition of the windows topic is being read, 0 where Kafka keeps one back.",
+	})
 	behind = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "dashboard_behind_records",
 		Help: "Records of the windows topic that have not been read yet.",
@@ -398,5 +402,9 @@ func (t *tail) reportLocked() {
 	t.caughtUp = t.caughtUp || caughtUp
 	s.CaughtUp = t.caughtUp
 	behind.Set(float64(s.Behind))
+	connected.Set(0)
+	if s.Connected {
+		connected.Set(1)
+	}
 	t.cfg.Report(s)
 }

@@ -69,6 +69,7 @@ const settleLimit = 10 * time.Second
 //
 // It makes its own way back from every failure, which it logs.
 func (c *Client) Consume(ctx context.Context, cfg GroupConfig, work func(context.Context, *Generation)) {
+	commitFailures.WithLabelValues(cfg.Group) // from 0, or the first one is no increase
 	m := &member{client: c, cfg: cfg, seen: map[string][16]byte{}}
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = 100*time.Millisecond, 5*time.Second
@@ -611,6 +612,9 @@ func (g *Generation) commitUntilDone(ctx context.Context, worked <-chan struct{}
 	var since time.Time
 	for {
 		err := g.flush(ctx)
+		if err != nil {
+			commitFailures.WithLabelValues(g.member.cfg.Group).Inc()
+		}
 		if err == nil || !transient(err) {
 			return err
 		}

@@ -128,6 +128,7 @@ func (c Config) connect(keyspace string) (*gocql.Session, error) {
 	}
 	cluster.Keyspace = keyspace
 	cluster.Logger = driverLog{}
+	cluster.ConnectObserver = connects{}
 	cluster.Consistency = c.WriteConsistency
 	cluster.Timeout = c.Timeout
 	cluster.ConnectTimeout = c.Timeout

@@ -24,6 +24,14 @@ type Metrics struct {
 	generations *prometheus.CounterVec
 }
 
+// Why a record went to the dead letters, as the label reason has it. What the
+// function said is in the letter.
+const (
+	deadRefused  = "refused"
+	deadReported = "reported"
+	deadGivenUp  = "given_up"
+)
+
 // NewMetrics registers the metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	partition := []string{"function", "group", "topic", "partition"}
@@ -36,7 +44,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		records:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kafka_connector_batch_records", Help: "Records a call.", Buckets: prometheus.ExponentialBuckets(1, 4, 9)}, []string{"function"}),
 		bytes:       prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kafka_connector_batch_bytes", Help: "Bytes a call.", Buckets: prometheus.ExponentialBuckets(256, 4, 9)}, []string{"function"}),
 		retries:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kafka_connector_retries_total", Help: "Calls that repeat one that failed."}, []string{"function"}),
-		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kafka_connector_dead_letters_total", Help: "Records that went to a dead-letter topic."}, []string{"function", "topic"}),
+		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kafka_connector_dead_letters_total", Help: "Records that went to a dead-letter topic: refused, the function answered so to the record alone; reported, it named the record among others; given_up, kafka.retries was reached."}, []string{"function", "topic", "reason"}),
 		generations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kafka_connector_generations_total", Help: "Generations of a function's group that this connector was part of."}, []string{"group"}),
 	}
 	r.MustRegister(m.functions, m.lag, m.stopped, m.outOfRange, m.calls, m.records, m.bytes, m.retries, m.deadLetters, m.generations)
@@ -49,7 +57,7 @@ type partitionMetrics struct {
 	labels      prometheus.Labels
 	function    string
 	retries     prometheus.Counter
-	deadLetters prometheus.Counter
+	deadLetters *prometheus.CounterVec // by reason
 	records     prometheus.Observer
 	bytes       prometheus.Observer
 	lag         prometheus.Gauge
@@ -60,10 +68,14 @@ func (m *Metrics) partition(sub *subscription.Subscription, at *bus.Assignment) 
 	labels := prometheus.Labels{"function": f, "group": sub.Group, "topic": at.Topic, "partition": strconv.Itoa(at.Partition)}
 	m.outOfRange.With(labels)
 	m.stopped.With(labels).Set(0)
+	dead := m.deadLetters.MustCurryWith(prometheus.Labels{"function": f, "topic": at.Topic})
+	for _, reason := range []string{deadRefused, deadReported, deadGivenUp} {
+		dead.WithLabelValues(reason) // from 0, or the first one is no increase
+	}
 	return &partitionMetrics{
 		all: m, labels: labels, function: f,
 		retries:     m.retries.WithLabelValues(f),
-		deadLetters: m.deadLetters.WithLabelValues(f, at.Topic),
+		deadLetters: dead,
 		records:     m.records.WithLabelValues(f),
 		bytes:       m.bytes.WithLabelValues(f),
 		lag:         m.lag.With(labels),

@@ -199,10 +199,10 @@ func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
 		}
 		switch v.kind {
 		case accepted:
-			return p.settle(ctx, b, i, j, v.failures.Find)
+			return p.settle(ctx, b, i, j, deadReported, v.failures.Find)
 		case refused:
 			if j-i == 1 {
-				return p.settle(ctx, b, i, j, func(int64) (string, bool) { return v.reason, true })
+				return p.settle(ctx, b, i, j, deadRefused, func(int64) (string, bool) { return v.reason, true })
 			}
 			if j-i == b.Len() { // once for a batch
 				p.log.Warn("batch refused, halving it to find the records that are at fault", "offset", b.Offset(i), "records", j-i, "answer", v.reason)
@@ -215,7 +215,7 @@ func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
 		case later:
 			if p.sub.Retries != subscription.Endless && attempt > p.sub.Retries {
 				reason := "given up after " + strconv.Itoa(attempt) + " calls: " + v.reason
-				return p.settle(ctx, b, i, j, func(int64) (string, bool) { return reason, true })
+				return p.settle(ctx, b, i, j, deadGivenUp, func(int64) (string, bool) { return reason, true })
 			}
 		}
 		wait := retry.NextBackOff()
@@ -292,8 +292,9 @@ func (p *partition) once(ctx context.Context, b *batch, i, j int) (verdict, erro
 }
 
 // settle finishes the records from i up to j: those that failed go to the
-// dead-letter topic first. After an error they are not done.
-func (p *partition) settle(ctx context.Context, b *batch, i, j int, failed func(offset int64) (string, bool)) error {
+// dead-letter topic first, and are counted there as kind. After an error they are
+// not done.
+func (p *partition) settle(ctx context.Context, b *batch, i, j int, kind string, failed func(offset int64) (string, bool)) error {
 	var letters []kafka.Message
 	for k := i; k < j; k++ {
 		reason, bad := failed(b.Offset(k))
@@ -313,7 +314,7 @@ func (p *partition) settle(ctx context.Context, b *batch, i, j int, failed func(
 		if err := p.deadLetters.publish(ctx, p.dead, letters, p.log); err != nil {
 			return err
 		}
-		p.m.deadLetters.Add(float64(len(letters)))
+		p.m.deadLetters.WithLabelValues(kind).Add(float64(len(letters)))
 		if b.dead += len(letters); b.why == "" {
 			b.why = header(letters[0], deadReason)
 		}
