@@ -199,7 +199,7 @@ func TestSettingsThatCantBeUsedAreToldInOneLine(t *testing.T) {
 		t.Run(env, func(t *testing.T) {
 			p := start(t, env)
 			<-p.exited
-			if code := p.ProcessState.ExitCode(); code != 2 || !strings.Contains(p.out.String(), want) || strings.Count(p.out.String(), "\n") != 1 {
+			if code := p.ProcessState.ExitCode(); code != 2 || !strings.Contains(p.out.String(), want) || strings.Count(p.out.String(), "\n") != 2 { // the first line says which version starts
 				t.Errorf("code %d, %s", code, p.out.String())
 			}
 		})

@@ -18,9 +18,13 @@ import (
 
 	"ticktape/deploy/local/run"
 	"ticktape/deploy/local/servers"
+	"ticktape/internal/service"
 )
 
 func main() {
+	if done, code := service.Answer("ticktape", os.Args[1:], os.Stdout); done {
+		os.Exit(code)
+	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	log.SetOutput(io.Discard) // libraries that tell of every request
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -43,6 +47,9 @@ func command(ctx context.Context, args []string) error {
 	if name == "servers" {
 		return runServers(ctx, args)
 	}
+	if err := service.ReadEnvFile(); err != nil {
+		return err
+	}
 	cfg, err := run.ConfigFromEnv()
 	if err != nil {
 		return err
@@ -62,8 +69,32 @@ func command(ctx context.Context, args []string) error {
 		return runTests(ctx, cfg, say)
 	case "build":
 		return run.Build(ctx, cfg, func(what string) { say.Say("%s", what) })
+	case "programs":
+		return run.BuildRuntime(ctx, cfg, args, func(what string) { say.Say("%s", what) })
+	case "prepare":
+		return prepare(ctx, cfg, args, say)
+	case "functions":
+		return run.Functions(ctx, cfg, say)
+	case "ready":
+		return run.Ready(cfg)
 	}
-	return fmt.Errorf("unknown command %q: want run, stop, status, clean, build, test or servers", name)
+	return fmt.Errorf("unknown command %q: want run, stop, status, clean, build, test or servers, or, in a container, prepare, functions or ready", name)
+}
+
+// prepare is what has to be done before the containers of compose.yaml start.
+func prepare(ctx context.Context, cfg run.Config, args []string, say *run.Progress) error {
+	flags := flag.NewFlagSet("prepare", flag.ContinueOnError)
+	var c run.Choice
+	flags.StringVar(&c.File, "file", "", "where to write the settings that are chosen")
+	flags.StringVar(&c.Market, "market", "", "where the containers reach the simulated market")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if c.File == "" || c.Market == "" {
+		return errors.New("prepare needs -file and -market; what follows them are the servers that store data")
+	}
+	c.Servers = flags.Args()
+	return run.Prepare(ctx, cfg, c, say)
 }
 
 // runServers runs Kafka and Cassandra alone until it is told to stop, for those

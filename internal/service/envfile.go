@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// readEnvFile adds to the environment what the file that ENV_FILE names has in
+// ReadEnvFile adds to the environment what the file that ENV_FILE names has in
 // lines NAME=value, as docker's --env-file reads them: no quotes, # begins a
 // comment. It is for settings that are only known once something else runs. What
-// the environment has already stays.
-func readEnvFile() error {
+// the environment has already stays. Main calls it; it is for processes that do
+// without Main.
+func ReadEnvFile() error {
 	path := os.Getenv("ENV_FILE")
 	if path == "" {
 		return nil

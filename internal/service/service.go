@@ -49,7 +49,7 @@ func Main(name string, run func(ctx context.Context) error) {
 }
 
 func execute(name string, run func(ctx context.Context) error, signals <-chan os.Signal, out io.Writer, exit func(int)) int {
-	err := readEnvFile()
+	err := ReadEnvFile()
 	var logger *slog.Logger
 	if err == nil {
 		logger, err = newLogger(name, out)

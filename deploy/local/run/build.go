@@ -37,6 +37,9 @@ var programs = map[string]string{
 type builder struct {
 	cfg       *Config
 	functions map[string]stack.Function
+	flags     []string // of go build
+	// built is true where the programs have been built before and Go may not be here.
+	built bool
 
 	mu    sync.Mutex
 	fresh map[string]bool // functions built by all and not deployed since
@@ -66,6 +69,21 @@ func BuildWithoutPage(ctx context.Context, cfg Config, say func(string)) error {
 	return b.binaries(ctx, say)
 }
 
+// BuildRuntime makes what Functions needs: the functions, the simulated market,
+// and this program itself as "local". The flags go to each go build.
+func BuildRuntime(ctx context.Context, cfg Config, flags []string, say func(string)) error {
+	services, err := cfg.stackFile()
+	if err != nil {
+		return err
+	}
+	b := &builder{cfg: &cfg, functions: services.Functions, flags: append([]string{"-trimpath"}, flags...)}
+	say("building the runtime")
+	if err := b.goBuild(ctx, b.program("local"), "./deploy/local"); err != nil {
+		return fmt.Errorf("build the runtime: %w", err)
+	}
+	return b.build(ctx, []string{"market"}, say)
+}
+
 func (b *builder) all(ctx context.Context, say func(string)) error {
 	// The page comes first: it is embedded in the dashboard.
 	if err := b.page(ctx, say); err != nil {
@@ -79,7 +97,12 @@ func (b *builder) binaries(ctx context.Context, say func(string)) error {
 	if err := b.cfg.goTool(ctx, "mod", "download"); err != nil {
 		return fmt.Errorf("download Go modules: %w", err)
 	}
-	for _, name := range sorted(programs) {
+	return b.build(ctx, sorted(programs), say)
+}
+
+// build builds the programs of these names, and all functions.
+func (b *builder) build(ctx context.Context, programs []string, say func(string)) error {
+	for _, name := range programs {
 		say("building " + name)
 		if err := b.buildProgram(ctx, name); err != nil {
 			return err
@@ -106,6 +129,9 @@ func (b *builder) binaries(ctx context.Context, say func(string)) error {
 // freshFunction builds the function from its sources as they are, which takes
 // no time where all has just done so.
 func (b *builder) freshFunction(ctx context.Context, name string) (string, error) {
+	if b.built {
+		return b.function(name), nil
+	}
 	b.mu.Lock()
 	fresh := b.fresh[name]
 	delete(b.fresh, name)
@@ -128,7 +154,7 @@ func sorted[V any](m map[string]V) []string {
 func (b *builder) buildProgram(ctx context.Context, name string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.cfg.goTool(ctx, "build", "-o", b.program(name), programs[name]); err != nil {
+	if err := b.goBuild(ctx, b.program(name), programs[name]); err != nil {
 		return fmt.Errorf("build %s: %w", name, err)
 	}
 	return nil
@@ -142,7 +168,7 @@ func (b *builder) buildFunction(ctx context.Context, name string) (string, error
 	defer b.mu.Unlock()
 	f := b.functions[name]
 	template := filepath.Join(b.cfg.Root, "template", f.Language)
-	overlay, err := overlay(filepath.Join(template, "function"), filepath.Join(b.cfg.Root, f.Handler))
+	overlay, err := Overlay(filepath.Join(template, "function"), filepath.Join(b.cfg.Root, f.Handler))
 	if err != nil {
 		return "", fmt.Errorf("build function %s: %w", name, err)
 	}
@@ -153,15 +179,20 @@ func (b *builder) buildFunction(ctx context.Context, name string) (string, error
 	if err := os.WriteFile(file, overlay, 0o644); err != nil {
 		return "", fmt.Errorf("build function %s: %w", name, err)
 	}
-	if err := b.cfg.goTool(ctx, "build", "-overlay", file, "-o", b.function(name), "./template/"+f.Language); err != nil {
+	if err := b.goBuild(ctx, b.function(name), "./template/"+f.Language, "-overlay", file); err != nil {
 		return "", fmt.Errorf("build function %s: %w", name, err)
 	}
 	return b.function(name), nil
 }
 
-// overlay is what `go build -overlay` reads: the sample's files are replaced by
+// goBuild builds a package of the checkout.
+func (b *builder) goBuild(ctx context.Context, to, pkg string, flags ...string) error {
+	return b.cfg.goTool(ctx, slices.Concat([]string{"build"}, b.flags, flags, []string{"-o", to, pkg})...)
+}
+
+// Overlay is what `go build -overlay` reads: the sample's files are replaced by
 // the handler's, and those that the handler has no file for vanish.
-func overlay(sample, handler string) ([]byte, error) {
+func Overlay(sample, handler string) ([]byte, error) {
 	replace := map[string]string{}
 	for dir, use := range map[string]bool{sample: false, handler: true} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))

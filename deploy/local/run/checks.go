@@ -21,7 +21,7 @@ func (c *Config) checkPorts() error {
 		ours          bool
 	}{
 		{"FUNCTIONS_PORT", "functions", c.FunctionsPort, true},
-		{"DASHBOARD_PORT", "dashboard", c.DashboardPort, true},
+		{"DASHBOARD_PORT", "dashboard", c.DashboardPort, !c.alone},
 		{"KAFKA_PORT", "Kafka", c.KafkaPort, c.ownKafka()},
 		{"CASSANDRA_PORT", "Cassandra", c.CassandraPort, c.ownCassandra()},
 		{"MARKET_PORT", "simulated market", c.MarketPort, c.Source != "yahoo"},

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,15 +43,23 @@ type Config struct {
 	CassandraPort int `env:"CASSANDRA_PORT" envDefault:"9042"`
 	MarketPort    int `env:"MARKET_PORT" envDefault:"0"` // the stand-in for Yahoo
 
+	// FunctionsHost is where the functions' API and the simulated market listen.
+	FunctionsHost string `env:"FUNCTIONS_HOST" envDefault:"127.0.0.1"`
+
 	// Where these name servers, none are started.
 	KafkaBrokers   string `env:"KAFKA_BROKERS"`
 	CassandraHosts string `env:"CASSANDRA_HOSTS"`
+	// KafkaSync has KAFKA_BROKERS write ticks to the disk before it acknowledges, as
+	// a broker without others beside it should. One that is started here always does.
+	KafkaSync bool `env:"KAFKA_SYNC"`
 
 	KafkaHeap     Heap `env:"KAFKA_HEAP" envDefault:"512m"`
 	CassandraHeap Heap `env:"CASSANDRA_HEAP" envDefault:"1g"`
 
 	// Source is yahoo, simulated, or auto, which is yahoo where it answers.
 	Source string `env:"SOURCE" envDefault:"auto"`
+	// Prices, where it is set, is what Prepare chose: yahoo or simulated.
+	Prices string `env:"PRICES"`
 	// Stream is whether prices are streamed, too; unset, real ones are.
 	Stream *bool `env:"YAHOO_STREAM"`
 	// The simulated market: how many symbols, how many times faster than the
@@ -61,6 +70,9 @@ type Config struct {
 	MarketHours   bool    `env:"MARKET_HOURS"`
 	// BasicAuth asks those who deploy and list functions for a password.
 	BasicAuth bool `env:"BASIC_AUTH"`
+
+	// alone is set where nothing is run but the functions.
+	alone bool
 }
 
 // Heap is the size of a Java heap in MiB. As text it is digits and m or g, as Java writes it.
@@ -105,6 +117,11 @@ func ConfigFromEnv() (Config, error) {
 	default:
 		return c, service.Settingf("SOURCE=%q is neither yahoo nor simulated nor auto: set it to one of them", c.Source)
 	}
+	switch c.Prices {
+	case "yahoo", "simulated", "":
+	default:
+		return c, service.Settingf("PRICES=%q is neither yahoo nor simulated: set it to one of them", c.Prices)
+	}
 	return c, nil
 }
 
@@ -123,6 +140,11 @@ func (c *Config) choosePorts() error {
 }
 
 func local(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+// serving is where what is for others listens.
+func (c *Config) serving(port int) string {
+	return net.JoinHostPort(c.FunctionsHost, strconv.Itoa(port))
+}
 
 func (c *Config) ownKafka() bool     { return c.KafkaBrokers == "" }
 func (c *Config) ownCassandra() bool { return c.CassandraHosts == "" }

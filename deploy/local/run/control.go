@@ -42,7 +42,7 @@ func Stop(ctx context.Context, cfg Config, say *Progress) error {
 	for _, name := range s.killLeftovers() {
 		say.Say("ended %s, which an earlier run left behind", name)
 	}
-	if err := os.Remove(stateFile(cfg.Dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := forget(cfg.Dir); err != nil {
 		return fmt.Errorf("forget what ran: %w", err)
 	}
 	say.Say("Ticktape is stopped; what it stored is in %s", cfg.Dir)

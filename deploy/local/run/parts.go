@@ -63,7 +63,7 @@ func (r *runtime) ensureTopics(ctx context.Context) error {
 	cfg.Brokers = strings.Split(r.cfg.brokers(), ",")
 	client := bus.New(cfg)
 	defer client.Close()
-	if err := client.EnsureTopics(ctx, bus.StandardTopics(cfg)...); err != nil || !r.cfg.ownKafka() {
+	if err := client.EnsureTopics(ctx, bus.StandardTopics(cfg)...); err != nil || !r.cfg.ownKafka() && !r.cfg.KafkaSync {
 		return err
 	}
 	return SyncTopics(ctx, cfg, cfg.TicksTopic, cfg.DeadTopic)
@@ -204,7 +204,7 @@ func (r *runtime) startFunctions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", local(r.cfg.FunctionsPort))
+	ln, err := net.Listen("tcp", r.cfg.serving(r.cfg.FunctionsPort))
 	if err != nil {
 		return fmt.Errorf("serve the functions: %w", err)
 	}

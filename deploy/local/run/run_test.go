@@ -121,12 +121,12 @@ func TestAnOverlayPutsTheHandlerInTheSamplesPlace(t *testing.T) {
 		}
 	}
 	sample, handler := t.TempDir(), t.TempDir()
-	if _, err := overlay(sample, handler); err == nil {
+	if _, err := Overlay(sample, handler); err == nil {
 		t.Error("a handler without files was taken")
 	}
 	write(sample, "handler.go", "helper.go", "handler_test.go")
 	write(handler, "handler.go", "more.go", "handler_test.go")
-	text, err := overlay(sample, handler)
+	text, err := Overlay(sample, handler)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func Run(ctx context.Context, cfg Config, say *Progress) error {
 	err = errors.Join(err, r.stopAll())
 	stopWatching()
 	watchers.Wait()
-	return errors.Join(err, os.Remove(stateFile(cfg.Dir)))
+	return errors.Join(err, forget(cfg.Dir))
 }
 
 // lockDir holds the folder for this run; the kernel lets go of it when we end.
@@ -136,6 +136,9 @@ func lockDir(dir string) (unlock func(), err error) {
 }
 
 func (r *runtime) start(ctx context.Context) error {
+	if r.cfg.alone {
+		return r.startAlone(ctx)
+	}
 	services, err := r.cfg.stackFile()
 	if err != nil {
 		return err

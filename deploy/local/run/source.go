@@ -41,6 +41,9 @@ func (r *runtime) streams() bool {
 
 // chooseSource finds out whether Yahoo is asked or its stand-in.
 func (r *runtime) chooseSource(ctx context.Context) source {
+	if r.cfg.Prices != "" && r.cfg.Source == "auto" {
+		return source{simulated: r.cfg.Prices == "simulated", env: []string{"SOURCE=auto"}}
+	}
 	switch r.cfg.Source {
 	case "yahoo":
 		return source{env: []string{"SOURCE=yahoo"}}
@@ -58,12 +61,14 @@ func (r *runtime) chooseSource(ctx context.Context) source {
 		reason, _, _ := strings.Cut(err.Error(), "\n")
 		step.End(fmt.Sprintf("Yahoo does not answer (%s): the prices are SIMULATED", reason))
 	}
-	return source{
-		simulated: true, market: true,
-		env: []string{
-			"SOURCE=simulated", "YAHOO_URL=http://" + local(r.cfg.MarketPort), "YAHOO_COOKIE_URL=",
-			"YAHOO_STREAM_URL=ws://" + local(r.cfg.MarketPort) + "/streamer?version=2",
-		},
+	return source{simulated: true, market: true, env: marketEnv(local(r.cfg.MarketPort))}
+}
+
+// marketEnv are the settings of parts that ask the simulated market at addr.
+func marketEnv(addr string) []string {
+	return []string{
+		"SOURCE=simulated", "YAHOO_URL=http://" + addr, "YAHOO_COOKIE_URL=",
+		"YAHOO_STREAM_URL=ws://" + addr + "/streamer?version=2",
 	}
 }
 
@@ -83,7 +88,7 @@ func (r *runtime) startMarket(ctx context.Context, built <-chan struct{}) error 
 	if err != nil {
 		return err
 	}
-	addr := local(r.cfg.MarketPort)
+	addr := r.cfg.serving(r.cfg.MarketPort)
 	return r.keep(ctx, "market", "market", log, func(context.Context) (process.Plan, error) {
 		plan := r.plan("market", log, r.cfg.MarketPort, awaitDial(addr))
 		plan.Spec.Args = []string{

@@ -62,16 +62,31 @@ func ReadState(dir string) (s State, ok bool, err error) {
 }
 
 func (s *State) write(dir string) error {
-	text, err := json.MarshalIndent(s, "", "  ")
+	if err := errors.Join(replace(stateFile(dir), s), replace(targetsFile(dir), s.targets())); err != nil {
+		return fmt.Errorf("write what runs: %w", err)
+	}
+	return nil
+}
+
+// replace makes content, as JSON, the file's, so that readers see the old or the
+// new one and nothing between.
+func replace(file string, content any) error {
+	text, err := json.MarshalIndent(content, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write what runs: %w", err)
+		return err
 	}
-	tmp := stateFile(dir) + ".new"
-	if err := os.WriteFile(tmp, text, 0o644); err != nil {
-		return fmt.Errorf("write what runs: %w", err)
+	if err := os.WriteFile(file+".new", text, 0o644); err != nil {
+		return err
 	}
-	if err := os.Rename(tmp, stateFile(dir)); err != nil {
-		return fmt.Errorf("write what runs: %w", err)
+	return os.Rename(file+".new", file)
+}
+
+// forget removes what write has written.
+func forget(dir string) error {
+	for _, file := range []string{stateFile(dir), targetsFile(dir)} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }
