@@ -109,25 +109,37 @@ export class Rsi implements Indicator {
   }
 }
 
-/** Volume-weighted average price since the session began: turnover over volume, exact where bars carry their turnover, else of their typical prices. */
+/**
+ * Volume-weighted average price since the session began: turnover over volume, exact where bars carry their turnover, else of their typical prices.
+ * Of a session whose beginning is not among the bars it tells nothing.
+ */
 export class Vwap implements Indicator {
   readonly lines: [Line] = [[]];
   private readonly turnovers: number[] = [];
   private readonly volumes: number[] = [];
 
-  /** session tells the trading day of a time, by any number that differs between days. */
-  constructor(private readonly session: (time: number) => number) {}
+  /** session tells the trading day of a time, by any number that differs between days; whole tells whether the first of them is here from its beginning. */
+  constructor(
+    private readonly session: (time: number) => number,
+    private readonly whole: () => boolean,
+  ) {}
 
   update(bars: readonly Bar[], from: number): void {
     const [line] = this.lines;
     line.length = this.turnovers.length = this.volumes.length = Math.min(from, bars.length);
+    const cut = bars[0] && !this.whole() ? this.session(bars[0].time) : null;
     for (let i = line.length; i < bars.length; i++) {
       const b = bars[i]!;
-      const goesOn = i > 0 && this.session(bars[i - 1]!.time) === this.session(b.time);
+      const goesOn = i > 0 && !this.endsAt(bars, i - 1);
       this.turnovers.push((goesOn ? this.turnovers[i - 1]! : 0) + (b.turnover ?? ((b.high + b.low + b.close) / 3) * b.volume));
       this.volumes.push((goesOn ? this.volumes[i - 1]! : 0) + b.volume);
-      line.push(this.volumes[i]! > 0 ? this.turnovers[i]! / this.volumes[i]! : null);
+      line.push(this.volumes[i]! > 0 && this.session(b.time) !== cut ? this.turnovers[i]! / this.volumes[i]! : null);
     }
+  }
+
+  /** Whether a session's last bar is at i, so that no line leads from it to the next. */
+  endsAt(bars: readonly Bar[], i: number): boolean {
+    return i + 1 < bars.length && this.session(bars[i]!.time) !== this.session(bars[i + 1]!.time);
   }
 }
 

@@ -41,15 +41,21 @@ test('the RSI is Wilder’s: plain means first, then smoothed', async () => {
 
 test('VWAP is turnover over volume since the day began', async () => {
   const { Vwap } = await load('indicators');
-  const vwap = new Vwap((ms) => Math.floor(ms / 120_000)); // days of two minutes
+  let whole = true;
+  const vwap = new Vwap((ms) => Math.floor(ms / 120_000), () => whole); // days of two minutes
   const bar = (i, price, volume, turnover) => ({ time: i * 60_000, open: price, high: price, low: price, close: price, volume, turnover });
-  vwap.update([bar(0, 10, 2, 21), bar(1, 20, 1, undefined), bar(2, 50, 4, 200), bar(3, 1, 0, 0)], 0);
+  const list = [bar(0, 10, 2, 21), bar(1, 20, 1, undefined), bar(2, 50, 4, 200), bar(3, 1, 0, 0)];
+  vwap.update(list, 0);
   assert.deepEqual(rounded(vwap.lines[0], 6), [10.5, 13.666667, 50, 50]);
+  assert.deepEqual(list.map((_, i) => vwap.endsAt(list, i)), [false, true, false, false], 'no line leads from a day to the next');
+  whole = false;
+  vwap.update(list, 0);
+  assert.deepEqual(rounded(vwap.lines[0], 6), [null, null, 50, 50], 'of a day whose beginning is not known it tells nothing');
 });
 
 test('indicators brought up to date tick by tick are those computed at once, late ticks too', async () => {
   const { Sma, Ema, Bollinger, Rsi, Vwap } = await load('indicators');
-  const make = () => [new Sma(5), new Sma(20), new Ema(9), new Bollinger(20, 2), new Rsi(14), new Vwap((ms) => Math.floor(ms / 3_600_000))];
+  const make = () => [new Sma(5), new Sma(20), new Ema(9), new Bollinger(20, 2), new Rsi(14), new Vwap((ms) => Math.floor(ms / 3_600_000), () => true)];
   const all = walk(3, 120);
   const live = make();
   const seen = [];

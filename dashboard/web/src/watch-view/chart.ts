@@ -46,6 +46,8 @@ export interface Drawn {
   colour: string;
   series: ISeriesApi<'Line', Time>;
   line: Line;
+  /** Whether the line is broken behind bar i. */
+  ends?: (i: number) => boolean;
 }
 
 interface Other {
@@ -89,7 +91,8 @@ export class ChartView {
   private early: Window[] = []; // that came while history was on its way
   private loading: AbortController | null = null;
   private older: AbortController | null = null;
-  private oldest = false;
+  private oldest = false; // no older candles are asked for
+  private begins = false; // nothing older is stored
   private readonly changed = new Set<number>(); // candles to draw in the next frame
   private hovered: number | null = null;
   private fitted = false;
@@ -142,7 +145,7 @@ export class ChartView {
     if (!same) {
       this.candles = null;
       this.hovered = null;
-      this.oldest = false;
+      this.oldest = this.begins = false;
       this.early = [];
       for (const o of this.others) this.forget(o);
       this.compose();
@@ -157,6 +160,7 @@ export class ChartView {
     this.chosen = chosen;
     this.sessions = sessions;
     this.compose();
+    this.reachBack();
   }
 
   /** Compares with other symbols: all is in percent then. */
@@ -207,7 +211,8 @@ export class ChartView {
     const from = Math.min(first, this.bars.length - 1);
     this.recompute(from);
     for (const d of this.drawn) {
-      for (let i = from; i < this.bars.length; i++) d.series.update(pointOf(this.bars[i]!.time, d.line[i] ?? null), this.bars[i]!.time < newest);
+      // A line that may be broken shows it at the bar before.
+      for (let i = d.ends ? Math.max(from - 1, 0) : from; i < this.bars.length; i++) d.series.update(this.point(d, i), this.bars[i]!.time < newest);
     }
     this.on.read();
   }
@@ -294,13 +299,15 @@ export class ChartView {
       if (had) had.take(answer);
       else this.candles = new Candles(answer, this.subject.interval);
       this.candles!.update(this.early);
-      if (!had && answer.more === false) this.oldest = true;
+      if (!had && answer.more === false) this.oldest = this.begins = true;
       this.drawAll(same && had !== null);
       const last = this.list.at(-1);
       if (last) this.decimals(last.close);
       if (answer.problem) this.on.note({ kind: 'warning', text: answer.problem });
       else if (!last) this.on.note({ kind: 'empty', text: `No candles of ${this.subject.symbol} yet. The first trade draws one.` });
       else this.on.note({ kind: 'none' });
+      if (this.loading === loading) this.loading = null;
+      this.reachBack();
     } catch (e) {
       if (loading.signal.aborted) return;
       if (e instanceof CandlesError && e.unknown) this.on.note({ kind: 'unknown', text: e.message });
@@ -319,14 +326,25 @@ export class ChartView {
       const answer = await fetchCandles(this.subject.symbol, this.subject.interval, older.signal, first.start);
       if (older.signal.aborted || candles !== this.candles) return;
       const added = candles.prepend(answer.candles);
-      if (answer.more === false || (!added && !answer.problem)) this.oldest = true;
-      if (added) this.drawAll(true);
+      if (answer.more === false || (!added && !answer.problem)) this.oldest = this.begins = true;
+      if (added || this.begins) this.drawAll(true);
       for (const o of this.others) void this.loadOther(o);
     } catch {
       this.oldest = !older.signal.aborted; // the next opening asks again
     } finally {
       if (this.older === older) this.older = null;
     }
+    if (!older.signal.aborted) this.reachBack();
+  }
+
+  /** Loads as many older candles as the session of the newest one needs, where a line begins with the session. */
+  private reachBack(): void {
+    const [first, last] = [this.bars[0], this.bars.at(-1)];
+    if (first && last && this.drawn.some((d) => d.key === 'vwap') && this.sessionOf(first.time) === this.sessionOf(last.time)) void this.loadOlder();
+  }
+
+  private sessionOf(ms: number): number {
+    return dayIn(zoneOf(this.subject.exchange), ms);
   }
 
   /** Loads a compared symbol as far back as the candles go. */
@@ -391,9 +409,8 @@ export class ChartView {
       this.drawn.push(...drawn);
     };
     if (this.chosen.vwap && this.subject.interval !== '1d') {
-      const zone = zoneOf(this.subject.exchange);
-      const vwap = new Vwap((ms) => dayIn(zone, ms));
-      add(vwap, line('vwap', 'VWAP', next(), vwap.lines[0], 0, { lineWidth: 2 }));
+      const vwap = new Vwap((ms) => this.sessionOf(ms), () => this.begins);
+      add(vwap, { ...line('vwap', 'VWAP', next(), vwap.lines[0], 0, { lineWidth: 2 }), ends: (i) => vwap.endsAt(this.bars, i) });
     }
     for (const n of this.chosen.sma) {
       const sma = new Sma(n);
@@ -450,7 +467,7 @@ export class ChartView {
     this.series.setData(this.list.map(candleOf));
     this.volume?.setData(this.list.map((c) => this.volumeOf(c)));
     this.recompute(0);
-    for (const d of this.drawn) d.series.setData(this.bars.map((b, i) => pointOf(b.time, d.line[i] ?? null)));
+    for (const d of this.drawn) d.series.setData(this.bars.map((_, i) => this.point(d, i)));
     // The library keeps the distance to the newest candle by itself.
     if (!stay || was === 0) this.fitted = false;
     this.fit();
@@ -465,6 +482,14 @@ export class ChartView {
     // A market that has just begun has few; they are drawn wide rather than lost at the edge.
     const shown = Math.min(usualCandles, Math.floor(width / 6), Math.max(this.bars.length, fewestCandles));
     this.chart.timeScale().setVisibleLogicalRange({ from: this.bars.length - shown, to: this.bars.length + 4 });
+  }
+
+  private point(d: Drawn, i: number): LineData<Time> | WhitespaceData<Time> {
+    const time = at(this.bars[i]!.time);
+    const value = d.line[i] ?? null;
+    if (value === null) return { time };
+    // The library draws a stretch in the colour of the point that it comes from.
+    return d.ends?.(i) ? { time, value, color: 'transparent' } : { time, value };
   }
 
   private recompute(from: number): void {
@@ -535,10 +560,6 @@ function at(ms: number): UTCTimestamp {
 
 function candleOf(c: Candle): CandlestickData<Time> {
   return { time: at(c.start), open: toNumber(c.open), high: toNumber(c.high), low: toNumber(c.low), close: toNumber(c.close) };
-}
-
-function pointOf(ms: number, value: number | null): LineData<Time> | WhitespaceData<Time> {
-  return value === null ? { time: at(ms) } : { time: at(ms), value };
 }
 
 function barOf(c: Candle): Bar {
