@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: screenshots bench bench-quick profile help run stop status test try lint build generate tools clean distclean fuzz bin
+.PHONY: screenshots bench bench-quick profile help run stop status test try lint build generate tools clean distclean fuzz bin test-monitoring
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -13,7 +13,7 @@ GOFUMPT := mvdan.cc/gofumpt@v0.9.2
 POOLS := ,pool=ticktape/internal/trigger/triggerpb.Batch,pool=ticktape/internal/chunk/chunkpb.Chunk
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings of make run (environment variables, with what they are by default):"
 	@sed -n 's/^#> /  /p' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ try: ## send a function its example request, as in make try FN=quotes
 	curl -sS -i -K functions/$(FN)/example.curl --connect-to "::127.0.0.1:$${FUNCTIONS_PORT:-8080}" \
 	$$(grep -q 'Needs the token' functions/$(FN)/example.curl && [ -r "$$token" ] && echo "-H X-Trigger-Token:$$(cat "$$token")") && echo || \
 	{ echo "make run starts the functions; FUNCTIONS_PORT tells where they are, if not on 8080" >&2; exit 1; }
+
+test-monitoring: ## the alerts and the Grafana dashboard, by Prometheus' promtool (PROMTOOL=…)
+	@tool=$$(realpath "$$(command -v "$${PROMTOOL:-promtool}")" 2>/dev/null) || { echo "promtool is missing: apt-get install prometheus, or PROMTOOL=path to it" >&2; exit 1; }; \
+	PROMTOOL="$$tool" go test ./deploy/monitoring -count 1 -run Promtool -v
 
 lint: ## gofumpt, vet and staticcheck
 	@unformatted=$$(go run $(GOFUMPT) -l $$(git ls-files '*.go' | grep -v -e '\.pb\.go$$' -e '_vtproto\.pb\.go$$')); \
