@@ -12,6 +12,7 @@ import (
 
 	"ticktape/connectors/kafka/subscription"
 	"ticktape/internal/bus"
+	"ticktape/internal/deadletter"
 	"ticktape/internal/gateway"
 	"ticktape/internal/service"
 )
@@ -69,7 +70,7 @@ type shared struct {
 	bus         *bus.Client
 	gateway     *gateway.Client
 	metrics     *Metrics
-	deadLetters *deadLetters
+	deadLetters *deadletter.Publisher
 	budget      *budget
 }
 
@@ -83,7 +84,7 @@ type Connector struct {
 // New makes a connector that triggers nothing yet.
 func New(cfg Config, kafka *bus.Client, gw *gateway.Client, metrics *Metrics) *Connector {
 	return &Connector{
-		shared:  shared{cfg: cfg, bus: kafka, gateway: gw, metrics: metrics, deadLetters: &deadLetters{client: kafka}, budget: &budget{bytes: int(cfg.BatchMemory)}},
+		shared:  shared{cfg: cfg, bus: kafka, gateway: gw, metrics: metrics, deadLetters: deadletter.NewPublisher(kafka), budget: &budget{bytes: int(cfg.BatchMemory)}},
 		running: map[string]*consumer{},
 		wrong:   map[string]string{},
 	}

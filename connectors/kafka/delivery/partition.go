@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"ticktape/connectors/kafka/subscription"
 	"ticktape/internal/bus"
+	"ticktape/internal/deadletter"
 	"ticktape/internal/trigger"
 )
 
@@ -31,6 +31,8 @@ type partition struct {
 	log  *slog.Logger
 	m    *partitionMetrics
 	dead string
+	// origin is where its dead letters come from.
+	origin deadletter.Origin
 
 	batcher *batcher
 	// done is the offset up to which everything is done.
@@ -55,6 +57,7 @@ func newPartition(sh *shared, sub *subscription.Subscription, gen *bus.Generatio
 		log:      log.With("topic", at.Topic, "partition", at.Partition),
 		m:        sh.metrics.partition(sub, at),
 		dead:     sub.DeadTopic(at.Topic),
+		origin:   deadletter.Origin{Function: sub.Function.String(), Topic: at.Topic, TopicID: at.Info.ID, Partition: at.Partition},
 		endKnown: make(chan struct{}),
 	}
 	p.done.Store(at.Offset)
@@ -197,35 +200,35 @@ func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
 		if err != nil {
 			return err
 		}
-		switch v.kind {
-		case accepted:
-			return p.settle(ctx, b, i, j, deadReported, v.failures.Find)
-		case refused:
+		switch v.Kind {
+		case trigger.Accepted:
+			return p.settle(ctx, b, i, j, deadReported, v.Failures.Find)
+		case trigger.Refused:
 			if j-i == 1 {
-				return p.settle(ctx, b, i, j, deadRefused, func(int64) (string, bool) { return v.reason, true })
+				return p.settle(ctx, b, i, j, deadRefused, func(int64) (string, bool) { return v.Reason, true })
 			}
 			if j-i == b.Len() { // once for a batch
-				p.log.Warn("batch refused, halving it to find the records that are at fault", "offset", b.Offset(i), "records", j-i, "answer", v.reason)
+				p.log.Warn("batch refused, halving it to find the records that are at fault", "offset", b.Offset(i), "records", j-i, "answer", v.Reason)
 			}
 			mid := i + (j-i)/2
 			if err := p.work(ctx, b, i, mid); err != nil {
 				return err
 			}
 			return p.work(ctx, b, mid, j)
-		case later:
+		case trigger.Later:
 			if p.sub.Retries != subscription.Endless && attempt > p.sub.Retries {
-				reason := "given up after " + strconv.Itoa(attempt) + " calls: " + v.reason
+				reason := "given up after " + strconv.Itoa(attempt) + " calls: " + v.Reason
 				return p.settle(ctx, b, i, j, deadGivenUp, func(int64) (string, bool) { return reason, true })
 			}
 		}
 		wait := retry.NextBackOff()
-		if v.after > 0 {
-			wait = v.after
+		if v.After > 0 {
+			wait = v.After
 		}
-		if v.kind == misdirected {
-			p.log.Error("function can't be called; its records wait. 401 and 403: see that connector and function have the same secret trigger-token; 404: see that the function is there", "answer", v.reason, "attempt", attempt, "wait", wait)
+		if v.Kind == trigger.Misdirected {
+			p.log.Error("function can't be called; its records wait. 401 and 403: see that connector and function have the same secret trigger-token; 404: see that the function is there", "answer", v.Reason, "attempt", attempt, "wait", wait)
 		} else {
-			p.log.Warn("call failed, trying again", "offset", b.Offset(i), "records", j-i, "answer", v.reason, "attempt", attempt, "wait", wait)
+			p.log.Warn("call failed, trying again", "offset", b.Offset(i), "records", j-i, "answer", v.Reason, "attempt", attempt, "wait", wait)
 		}
 		sleep(ctx, wait)
 		if ctx.Err() != nil {
@@ -257,7 +260,7 @@ func (p *partition) mayCall(ctx context.Context, records int) error {
 }
 
 // once makes one call. It is not ended by ctx: a call in flight is finished.
-func (p *partition) once(ctx context.Context, b *batch, i, j int) (verdict, error) {
+func (p *partition) once(ctx context.Context, b *batch, i, j int) (trigger.Verdict, error) {
 	first, last := b.Offset(i), b.Offset(j-1)
 	resumed := first < p.doubt || p.inherited > 0 && first < p.end
 	var headers http.Header
@@ -265,7 +268,7 @@ func (p *partition) once(ctx context.Context, b *batch, i, j int) (verdict, erro
 	if p.sub.Format == trigger.Single {
 		r, err := b.Record(i)
 		if err != nil {
-			return verdict{}, err
+			return trigger.Verdict{}, err
 		}
 		headers = singleHeaders(p.at.Topic, p.at.Partition, &r, p.sub.ContentType)
 		parts[0] = r.Value
@@ -283,11 +286,14 @@ func (p *partition) once(ctx context.Context, b *batch, i, j int) (verdict, erro
 	defer cancel()
 	start := time.Now()
 	answer, err := p.gateway.Call(callCtx, p.sub.Function, headers, parts[:]...)
-	v := judge(answer, err, p.sub.Format, first, last)
-	if v.doubt {
+	v := trigger.Unanswered(err)
+	if err == nil {
+		v = trigger.Judge(answer.Status, answer.Header, answer.Body, p.sub.Format != trigger.Single, first, last)
+	}
+	if v.Doubt {
 		p.doubt = max(p.doubt, last+1)
 	}
-	p.m.called(v.code, time.Since(start), j-i, len(parts[0])+len(parts[1])+len(parts[2]))
+	p.m.called(v.Code, time.Since(start), j-i, len(parts[0])+len(parts[1])+len(parts[2]))
 	return v, nil
 }
 
@@ -301,36 +307,23 @@ func (p *partition) settle(ctx context.Context, b *batch, i, j int, kind string,
 		if !bad {
 			continue
 		}
-		if reason == "" {
-			reason = "the function gave no reason"
-		}
 		r, err := b.Record(k)
 		if err != nil {
 			return err
 		}
-		letters = append(letters, p.letter(&r, reason))
+		letters = append(letters, p.origin.Letter(&r, reason))
 	}
 	if len(letters) > 0 {
-		if err := p.deadLetters.publish(ctx, p.dead, letters, p.log); err != nil {
+		if err := p.deadLetters.Publish(ctx, p.dead, letters, p.log); err != nil {
 			return err
 		}
 		p.m.deadLetters.WithLabelValues(kind).Add(float64(len(letters)))
 		if b.dead += len(letters); b.why == "" {
-			b.why = header(letters[0], deadReason)
+			b.why = deadletter.Reason(letters[0])
 		}
 	}
 	p.finish(b.Offset(j-1) + 1)
 	p.ahead += j - i
 	p.inherited -= j - i
 	return nil
-}
-
-// header is the value of the last header with the key: ours come last.
-func header(m kafka.Message, key string) string {
-	for _, h := range slices.Backward(m.Headers) {
-		if h.Key == key {
-			return string(h.Value)
-		}
-	}
-	return ""
 }

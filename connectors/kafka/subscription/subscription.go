@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ticktape/internal/bus"
+	"ticktape/internal/deadletter"
 	"ticktape/internal/gateway"
 	"ticktape/internal/service"
 	"ticktape/internal/trigger"
@@ -54,7 +55,7 @@ func (s *Subscription) DeadTopic(topic string) string {
 	if s.DeadLetters != "" {
 		return s.DeadLetters
 	}
-	return topic + ".dead"
+	return deadletter.TopicOf(topic)
 }
 
 // The limits of what annotations can ask for, which bound the connector's memory.
