@@ -30,7 +30,7 @@ ARG GIT_REVISION=unknown
 RUN go build -o /builder ./deploy/local
 RUN GOOS=${TARGETOS} GOARCH=${TARGETARCH} TICKTAPE_BIN=/ticktape/programs /builder programs \
     -ldflags "-s -w -X ticktape/internal/service.version=${VERSION} -X ticktape/internal/service.revision=${GIT_REVISION}" && \
-    mv /ticktape/programs/local /ticktape/local && cp go.mod stack.yml /ticktape/ && \
+    mv /ticktape/programs/local /ticktape/local && rm /ticktape/programs/functions/*.overlay.json && cp go.mod stack.yml /ticktape/ && \
     mkdir -p /volumes/var/lib/ticktape/functions/secrets /volumes/run/ticktape && chmod 700 /volumes/var/lib/ticktape/functions/secrets
 
 FROM scratch
