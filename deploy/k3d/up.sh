@@ -194,7 +194,7 @@ step_functions() {
   # The stand-in speaks Yahoo's interface: the functions are told where it is, and
   # what it is.
   local market=()
-  [ "$SOURCE" != simulated ] || market=(-e SOURCE=simulated -e YAHOO_URL=http://market.ticktape:8099 -e YAHOO_COOKIE_URL=)
+  [ "$SOURCE" != simulated ] || market=(-e SOURCE=simulated -e YAHOO_URL=http://market.ticktape:8099)
   faas up -f stack.yml ${market[@]+"${market[@]}"} ||
     die "faas-cli up failed: see above; where a push failed, \`make k3d-up STEP=cluster\` starts the registry; then \`make k3d-up STEP=functions\`"
   # shellcheck disable=SC2046
