@@ -64,6 +64,9 @@ const (
 	maxWait   = time.Second // the broker answers at once when there is something
 	fetchTime = 5 * time.Second
 	maxBytes  = 1 << 20
+	// pause is put between two fetches that find the end. A fetch that waits there
+	// is work for Kafka with every write, and browsers are sent changes less often.
+	pause = 15 * time.Millisecond
 
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 2 * time.Second
@@ -226,12 +229,19 @@ func (t *tail) watch(ctx context.Context, info bus.Info) error {
 func (t *tail) read(ctx context.Context, p int) error {
 	wait := retryFirst
 	for {
-		err := t.fetch(ctx, p)
+		atEnd, err := t.fetch(ctx, p)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err == nil {
 			wait = retryFirst
+			if atEnd {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(pause):
+				}
+			}
 			continue
 		}
 		if errors.Is(err, kafka.OffsetOutOfRange) {
@@ -270,7 +280,8 @@ func (t *tail) restart(ctx context.Context, p int) error {
 }
 
 // fetch reads what there is, waiting up to maxWait for something, and applies it.
-func (t *tail) fetch(ctx context.Context, p int) error {
+// It tells whether that was all there is.
+func (t *tail) fetch(ctx context.Context, p int) (atEnd bool, err error) {
 	t.mu.Lock()
 	offset := t.partitions[p].next
 	t.mu.Unlock()
@@ -283,7 +294,7 @@ func (t *tail) fetch(ctx context.Context, p int) error {
 		err = resp.Error
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	next := offset
 	var updates []*windowpb.Update
@@ -298,7 +309,7 @@ func (t *tail) fetch(ctx context.Context, p int) error {
 			if errors.Is(err, io.ErrUnexpectedEOF) && next > offset {
 				break
 			}
-			return fmt.Errorf("read records: %w", err)
+			return false, fmt.Errorf("read records: %w", err)
 		}
 		// Kafka sends whole batches, of which the first may begin before the offset.
 		if rec.Offset >= next {
@@ -324,7 +335,7 @@ func (t *tail) fetch(ctx context.Context, p int) error {
 	part := t.partitions[p]
 	part.next, part.end, part.problem = next, max(resp.HighWatermark, next), ""
 	t.reportLocked()
-	return nil
+	return next >= part.end, nil
 }
 
 // decode returns nil for what is no update: a tombstone, or a foreign record.

@@ -20,7 +20,8 @@ type batcher struct {
 
 	mu      sync.Mutex
 	filling *batch
-	spare   *batch // nil while it is out
+	spare   *batch    // nil while it is out
+	last    time.Time // when the last batch with records was taken
 	changed chan struct{}
 	space   chan struct{}
 }
@@ -30,9 +31,7 @@ type batcher struct {
 type batch struct {
 	*trigger.Encoder
 	next int64
-	// since is when its first record came.
-	since time.Time
-	full  bool
+	full bool
 	// dead is how many of its records went to the dead-letter topic, and why the first did.
 	dead int
 	why  string
@@ -95,9 +94,6 @@ func (b *batcher) fillSome(chunk *bus.Chunk, cursor *bus.Cursor, r *bus.Record, 
 			f.full = true
 			return false, nil
 		}
-		if n == 0 {
-			f.since = time.Now()
-		}
 		out.Offset, out.Timestamp, out.LogTime, out.Key, out.Value = r.Offset, r.Timestamp, r.LogTime, r.Key, r.Value
 		out.Headers = out.Headers[:0]
 		for _, h := range r.Headers {
@@ -119,10 +115,12 @@ func recordSize(r *bus.Record) int {
 	return n
 }
 
-// take waits for the next batch and hands it out: as soon as it is full, or
-// maxWait after its first record came, or, where it has no records, as soon as
-// it is known that there are none up to an offset past done. It returns nil when
-// ctx is done. The batch is to be put back.
+// take waits for the next batch and hands it out: as soon as it is full, or has
+// records and maxWait has passed since the batch before it was taken, or, where
+// it has no records, as soon as it is known that there are none up to an offset
+// past done. So a record that comes alone waits for nothing, and however many
+// come one by one, calls are no closer together than maxWait. It returns nil
+// when ctx is done. The batch is to be put back.
 func (b *batcher) take(ctx context.Context, done int64) *batch {
 	for {
 		b.mu.Lock()
@@ -131,7 +129,7 @@ func (b *batcher) take(ctx context.Context, done int64) *batch {
 		switch {
 		case f.full:
 		case f.Len() > 0:
-			wait = time.Until(f.since.Add(b.maxWait))
+			wait = time.Until(b.last.Add(b.maxWait))
 		case f.next > done:
 		default:
 			wait = time.Hour
@@ -139,6 +137,9 @@ func (b *batcher) take(ctx context.Context, done int64) *batch {
 		if wait <= 0 {
 			b.filling, b.spare = b.spare, nil
 			b.filling.next = f.next
+			if f.Len() > 0 {
+				b.last = time.Now()
+			}
 			b.mu.Unlock()
 			signal(b.space)
 			return f

@@ -81,6 +81,9 @@ func (p *partition) run(ctx context.Context) {
 // delay those that do.
 const idleWait = 2 * time.Second
 
+// mostPause is how long the next fetch is put off at most when all has been read.
+const mostPause = 250 * time.Millisecond
+
 // read fetches and encodes until ctx is done or the partition can't be read on.
 func (p *partition) read(ctx context.Context) {
 	cursor := p.bus.Cursor(p.at.Topic, p.at.Info, p.at.Partition, p.at.Offset)
@@ -88,6 +91,7 @@ func (p *partition) read(ctx context.Context) {
 	retry.InitialInterval, retry.MaxInterval = 50*time.Millisecond, 5*time.Second
 	known, failing := false, false
 	for ctx.Err() == nil {
+		from := cursor.Next()
 		chunk, err := cursor.Fetch(ctx, idleWait, min(int(p.cfg.FetchBytes), p.budget.share()))
 		if err == nil {
 			if !known {
@@ -106,6 +110,11 @@ func (p *partition) read(ctx context.Context) {
 			}
 			failing = false
 			retry.Reset()
+			if next := cursor.Next(); next > from && next >= chunk.End {
+				// The next batch has time, and a fetch that waits at the log's end is
+				// work for Kafka with every write.
+				sleep(ctx, min(p.sub.MaxWait/4, mostPause))
+			}
 			continue
 		case !p.mayRetry(err, cursor.Next()):
 			return

@@ -28,7 +28,8 @@ type Subscription struct {
 	// alone.
 	MaxRecords int
 	MaxBytes   int
-	// MaxWait is how long a record waits for others to join its batch.
+	// MaxWait is the least time between two batches that are not full, and so the
+	// longest that a record waits for others to join it.
 	MaxWait time.Duration
 	// Retries is how often a call is made again, or Endless.
 	Retries int

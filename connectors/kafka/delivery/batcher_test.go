@@ -1,0 +1,51 @@
+package delivery
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ticktape/internal/trigger"
+)
+
+// come lets a record come, as fill does.
+func (b *batcher) come(offset int64) {
+	b.mu.Lock()
+	b.filling.Append(&trigger.Record{Offset: offset, Value: []byte("tick")})
+	b.filling.next = offset + 1
+	b.mu.Unlock()
+	signal(b.changed)
+}
+
+func TestRecordsWaitForOthersOnlyWhereCallsWouldComeTooClose(t *testing.T) {
+	const wait = 50 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(1000, func() int { return 1 << 20 }, wait, 0, func() *trigger.Encoder {
+			return trigger.NewEncoder(trigger.Protobuf, "ticks", [16]byte{1}, 0)
+		})
+		begun, done := time.Now(), int64(0)
+		expect := func(what string, at time.Duration, records int) {
+			t.Helper()
+			got := b.take(t.Context(), done)
+			if since := time.Since(begun); since != at || got.Len() != records {
+				t.Errorf("%s: a batch of %d records after %v, want %d after %v", what, got.Len(), since, records, at)
+			}
+			done = got.next
+			b.put(got)
+		}
+		b.come(0)
+		expect("a record that comes alone", 0, 1)
+		b.come(1)
+		time.Sleep(10 * time.Millisecond)
+		b.come(2)
+		expect("two that come soon after", wait, 2)
+		time.Sleep(wait + 20*time.Millisecond)
+		b.come(3)
+		expect("one after a pause", 2*wait+20*time.Millisecond, 1)
+		go func() {
+			time.Sleep(5 * time.Millisecond)
+			b.come(4)
+		}()
+		expect("one that was waited for", 3*wait+20*time.Millisecond, 1)
+	})
+}
