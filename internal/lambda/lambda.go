@@ -23,6 +23,7 @@ import (
 	"time"
 
 	handler "github.com/openfaas/templates-sdk/go-http"
+	"github.com/segmentio/kafka-go"
 
 	"ticktape/internal/bus"
 	"ticktape/internal/deadletter"
@@ -71,13 +72,18 @@ type Claims interface {
 	Settle(ctx context.Context, topic string, id [16]byte, partition int, next int64) error
 }
 
+// DeadLetters takes what a handler can't. *deadletter.Publisher says what Publish does.
+type DeadLetters interface {
+	Publish(ctx context.Context, topic string, letters []kafka.Message, log *slog.Logger) error
+}
+
 // Adapter answers invocations. It is safe for concurrent use.
 type Adapter struct {
 	cfg    Config
 	handle Function
 	log    Log
 	claims Claims // nil: none are made
-	dead   *deadletter.Publisher
+	dead   DeadLetters
 
 	running sync.RWMutex // read-locked by each invocation
 }
@@ -98,8 +104,8 @@ func New(handle Function) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	kafka := bus.New(busCfg)
-	a := &Adapter{cfg: cfg, handle: handle, log: kafka, dead: deadletter.NewPublisher(kafka)}
+	client := bus.New(busCfg)
+	a := &Adapter{cfg: cfg, handle: handle, log: client, dead: deadletter.NewPublisher(client)}
 	if cfg.Claims {
 		a.claims = storeClaims{store.NewLazy(store.ConfigFromEnv)}
 	}

@@ -33,10 +33,10 @@ func (a *Adapter) schedule(ctx context.Context) ([]byte, error) {
 	var reason string
 	start := time.Now()
 	for next := time.Duration(0); ; next += a.cfg.RepeatEvery {
-		if behind := time.Since(start) - next; a.cfg.RepeatEvery > 0 && behind > 0 {
-			next += behind.Truncate(a.cfg.RepeatEvery) // those that a slow call has missed are left out
+		for next > 0 && next < time.Since(start) { // those that a slow call has missed are left out
+			next += a.cfg.RepeatEvery
 		}
-		if next > 0 && !wait(ctx, start.Add(next)) {
+		if next > 0 && (next >= a.cfg.RepeatFor || !wait(ctx, start.Add(next))) {
 			break
 		}
 		res := a.call(ctx, handler.Request{Method: http.MethodPost, Header: headers.Clone()})
@@ -49,7 +49,7 @@ func (a *Adapter) schedule(ctx context.Context) ([]byte, error) {
 			reason = trigger.Judge(res.StatusCode, res.Header, res.Body, false, 0, 0).Reason
 			slog.Warn("scheduled call failed", "answer", reason)
 		}
-		if a.cfg.RepeatEvery == 0 || next+a.cfg.RepeatEvery >= a.cfg.RepeatFor {
+		if a.cfg.RepeatEvery == 0 {
 			break
 		}
 	}
