@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: screenshots bench bench-quick profile help run stop status test try lint build generate tools clean distclean fuzz bin test-monitoring
+.PHONY: screenshots bench bench-quick profile help run stop status test try lint build images test-images generate tools clean distclean fuzz bin test-monitoring
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -95,6 +95,12 @@ fuzz: ## try every decoder on made-up input for FUZZTIME (10s) each
 	@for dir in $$(git grep -lE '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u); do \
 	for target in $$(go test -list '^Fuzz' ./$$dir | grep ^Fuzz); do \
 	echo "./$$dir $$target"; go test ./$$dir -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-10s} || exit 1; done; done
+
+images: ## build the container images; deploy/images/README.md lists them and the settings
+	@exec go run ./deploy/images build
+
+test-images: ## try the container images with docker: user, size, read-only root, health, refusals
+	@exec go run ./deploy/images test
 
 tools: ## install what is missing: Java, Maven, Node.js
 	@deploy/local/tools.sh

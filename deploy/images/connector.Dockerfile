@@ -1,5 +1,5 @@
-# A long-running program of connectors/, which the build argument PROGRAM names:
-#   docker build -f deploy/images/connector.Dockerfile --build-arg PROGRAM=kafka -t ticktape/kafka-connector .
+# A long-running program, whose folder the build argument PROGRAM names:
+#   docker build -f deploy/images/connector.Dockerfile --build-arg PROGRAM=connectors/kafka -t ticktape/kafka-connector .
 #
 # The compiler runs on the machine that builds ("linux", where the classic builder
 # does not say which that is) and compiles for the platform that is asked for.
@@ -20,18 +20,18 @@ COPY internal ./internal
 RUN GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath ./internal/...
 
 ARG PROGRAM
-RUN test -n "${PROGRAM}" || { echo "say which: --build-arg PROGRAM=kafka, cron, yahoo or replay"; exit 1; }
-COPY connectors/${PROGRAM} ./connectors/${PROGRAM}
+RUN test -n "${PROGRAM}" || { echo "say which program: --build-arg PROGRAM=connectors/kafka"; exit 1; }
+COPY ${PROGRAM} ./${PROGRAM}
 ARG VERSION=devel
 ARG GIT_REVISION=unknown
-RUN GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -ldflags "-s -w -X ticktape/internal/service.version=${VERSION} -X ticktape/internal/service.revision=${GIT_REVISION}" -o /program ./connectors/${PROGRAM}
+RUN GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -ldflags "-s -w -X ticktape/internal/service.version=${VERSION} -X ticktape/internal/service.revision=${GIT_REVISION}" -o /program ./${PROGRAM}
 
 FROM scratch
 ARG PROGRAM
 ARG VERSION=devel
 ARG GIT_REVISION=unknown
 ARG SOURCE_URL=
-LABEL org.opencontainers.image.title=ticktape-${PROGRAM} org.opencontainers.image.licenses=MIT org.opencontainers.image.source=${SOURCE_URL} \
+LABEL org.opencontainers.image.title=ticktape/${PROGRAM} org.opencontainers.image.licenses=MIT org.opencontainers.image.source=${SOURCE_URL} \
       org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${GIT_REVISION}
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /program /program

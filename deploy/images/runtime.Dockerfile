@@ -37,7 +37,7 @@ FROM scratch
 ARG VERSION=devel
 ARG GIT_REVISION=unknown
 ARG SOURCE_URL=
-LABEL org.opencontainers.image.title=ticktape-runtime org.opencontainers.image.licenses=MIT org.opencontainers.image.source=${SOURCE_URL} \
+LABEL org.opencontainers.image.title=ticktape/runtime org.opencontainers.image.licenses=MIT org.opencontainers.image.source=${SOURCE_URL} \
       org.opencontainers.image.version=${VERSION} org.opencontainers.image.revision=${GIT_REVISION}
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /ticktape /ticktape

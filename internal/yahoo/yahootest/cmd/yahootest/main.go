@@ -44,8 +44,8 @@ func main() {
 		recorded = append(recorded, path)
 		return nil
 	})
-	flag.Parse()
 	service.Main("yahootest", func(ctx context.Context) error {
+		flag.Parse()
 		if flag.NArg() > 0 {
 			return service.Settingf("unknown argument %q: see -help", flag.Arg(0))
 		}
