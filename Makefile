@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: screenshots bench bench-quick profile help run stop status test try lint build images test-images generate tools clean distclean fuzz bin test-monitoring
+.PHONY: lambda screenshots bench bench-quick profile help run stop status test try lint build images test-images generate tools clean distclean fuzz bin test-monitoring
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -74,6 +74,9 @@ profile: tools ## CPU and heap profiles of every process while it works through 
 
 build: tools bin ## build every program and the web page
 	@exec build/local build
+
+lambda: ## build the functions for AWS Lambda into build/lambda (LAMBDA_ARCH=arm64)
+	@go run ./deploy/lambda
 
 screenshots: ## take the dashboard's pictures in docs/ again
 	@deploy/local/tools.sh test
