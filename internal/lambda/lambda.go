@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +26,7 @@ import (
 
 	"ticktape/internal/bus"
 	"ticktape/internal/deadletter"
+	"ticktape/internal/handling"
 	"ticktape/internal/service"
 	"ticktape/internal/store"
 	"ticktape/internal/trigger"
@@ -56,9 +56,6 @@ type Config struct {
 // end of it is heard: AWS kills a process that answers too late.
 const margin = time.Second
 
-// Function is what a function's folder has.
-type Function func(handler.Request) (handler.Response, error)
-
 // Log is what an Adapter asks of Kafka. *bus.Client says what each method does.
 type Log interface {
 	TopicInfo(ctx context.Context, topic string) (bus.Info, error)
@@ -80,7 +77,7 @@ type DeadLetters interface {
 // Adapter answers invocations. It is safe for concurrent use.
 type Adapter struct {
 	cfg    Config
-	handle Function
+	handle handling.Handler
 	log    Log
 	claims Claims // nil: none are made
 	dead   DeadLetters
@@ -89,7 +86,7 @@ type Adapter struct {
 }
 
 // New makes an Adapter with the settings of the environment. It does not connect.
-func New(handle Function) (*Adapter, error) {
+func New(handle handling.Handler) (*Adapter, error) {
 	cfg, err := service.Load[Config]()
 	if err != nil {
 		return nil, err
@@ -189,39 +186,12 @@ func kindOf(payload []byte) (kind, error) {
 	return 0, fmt.Errorf("an event with the fields %.200q is of no known kind: %s", strings.Join(names, ", "), takes)
 }
 
-// call calls the handler. What it returns is always an answer: a panic is 500,
-// and so is an error, but 504 where time was over.
-func (a *Adapter) call(ctx context.Context, req handler.Request) (res handler.Response) {
-	defer func() {
-		if v := recover(); v != nil {
-			slog.Error("handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			res = trigger.Problem(http.StatusInternalServerError, failed)
-		}
-	}()
+// call calls the handler. What it returns is always an answer.
+func (a *Adapter) call(ctx context.Context, req handler.Request) handler.Response {
 	req.WithContext(ctx)
-	res, err := a.handle(req)
-	if res.StatusCode == 0 {
-		res.StatusCode = http.StatusOK
-	}
-	if err == nil && (res.StatusCode < 200 || res.StatusCode > 999) {
-		err = fmt.Errorf("handler answered with status %d, which HTTP does not have", res.StatusCode)
-	}
-	if err == nil {
-		return res
-	}
-	slog.Error("handler failed", "error", err)
-	status := http.StatusInternalServerError
-	if errors.Is(err, context.DeadlineExceeded) {
-		status = http.StatusGatewayTimeout
-	}
-	if len(res.Body) == 0 {
-		res = trigger.Problem(status, failed)
-	}
-	res.StatusCode = status
+	res, _ := handling.Call(a.handle, req)
 	return res
 }
-
-const failed = "The function failed. Its log says why."
 
 // connectorName is how calls tell the handler who made them.
 const connectorName = "aws-lambda"

@@ -28,6 +28,7 @@ import (
 
 	"ticktape/internal/bus"
 	"ticktape/internal/deadletter"
+	"ticktape/internal/handling"
 	"ticktape/internal/service"
 	"ticktape/internal/trigger"
 )
@@ -381,7 +382,7 @@ func echo(req handler.Request) (handler.Response, error) {
 	return handler.Response{Body: []byte(body), Header: http.Header{"X-Two": {"a", "b"}, "Set-Cookie": {"c=1", "d=2"}, "Vary": {"Accept"}}}, nil
 }
 
-func ask(t *testing.T, f Function, payload []byte) events.LambdaFunctionURLResponse {
+func ask(t *testing.T, f handling.Handler, payload []byte) events.LambdaFunctionURLResponse {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -417,7 +418,7 @@ func get(method, accept string) []byte {
 func TestAnswersOfEveryKind(t *testing.T) {
 	quiet(t)
 	text := strings.Repeat("a candle ", 1000)
-	long := func(body string) Function {
+	long := func(body string) handling.Handler {
 		return func(handler.Request) (handler.Response, error) {
 			return handler.Response{Body: []byte(body), Header: http.Header{"Vary": {"Accept"}}}, nil
 		}
@@ -467,7 +468,7 @@ func TestAnswersOfEveryKind(t *testing.T) {
 	})
 	for _, c := range []struct {
 		name string
-		f    Function
+		f    handling.Handler
 		want int
 		body string
 	}{

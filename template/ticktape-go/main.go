@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -29,6 +28,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"ticktape/internal/handling"
 	"ticktape/internal/service"
 	"ticktape/template/ticktape-go/function"
 )
@@ -144,11 +144,9 @@ func serve(ctx context.Context, ln net.Listener, cfg settings, s *server) error 
 	return nil
 }
 
-type handleFunc func(handler.Request) (handler.Response, error)
-
 type server struct {
 	cfg      settings
-	handle   handleFunc
+	handle   handling.Handler
 	inflight chan struct{} // holds one element a call, cfg.MaxInflight at most
 	draining atomic.Bool
 	after    func(time.Duration) <-chan time.Time // the clock
@@ -161,7 +159,7 @@ type server struct {
 	received prometheus.Counter
 }
 
-func newServer(cfg settings, handle handleFunc, reg prometheus.Registerer) *server {
+func newServer(cfg settings, handle handling.Handler, reg prometheus.Registerer) *server {
 	f := promauto.With(reg)
 	return &server{
 		cfg:      cfg,
@@ -234,47 +232,12 @@ func (s *server) call(w http.ResponseWriter, r *http.Request) {
 	s.received.Add(float64(len(body)))
 	req := handler.Request{Body: body, Header: r.Header, QueryString: r.URL.RawQuery, Method: r.Method, Host: r.Host}
 	req.WithContext(ctx)
-	res, err := s.guarded(req)
-	s.answer(w, res, err)
-}
-
-// guarded turns a handler's panic into its error.
-func (s *server) guarded(req handler.Request) (res handler.Response, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.panics.Inc()
-			slog.Error("handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			res, err = handler.Response{}, errPanic
-		}
-	}()
-	return s.handle(req)
-}
-
-var errPanic = errors.New("handler panicked")
-
-func (s *server) answer(w http.ResponseWriter, res handler.Response, err error) {
-	status := cmp.Or(res.StatusCode, http.StatusOK)
-	if err == nil && (status < 200 || status > 999) {
-		err = fmt.Errorf("handler answered with status %d, which HTTP does not have", status)
+	res, panicked := handling.Call(s.handle, req)
+	if panicked {
+		s.panics.Inc()
 	}
 	maps.Copy(w.Header(), res.Header)
-	switch {
-	case err == nil:
-		write(w, status, res.Body)
-		return
-	case errors.Is(err, context.DeadlineExceeded):
-		status = http.StatusGatewayTimeout
-	default:
-		status = http.StatusInternalServerError
-	}
-	if !errors.Is(err, errPanic) {
-		slog.Error("handler failed", "error", err)
-	}
-	if len(res.Body) > 0 {
-		write(w, status, res.Body)
-		return
-	}
-	newProblem(status, "The function failed. Its log says why.").write(w)
+	write(w, res.StatusCode, res.Body)
 }
 
 func write(w http.ResponseWriter, status int, body []byte) {

@@ -19,6 +19,7 @@ import (
 	handler "github.com/openfaas/templates-sdk/go-http"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ticktape/internal/handling"
 	"ticktape/internal/service"
 )
 
@@ -31,7 +32,7 @@ func defaults(t testing.TB) settings {
 	return cfg
 }
 
-func start(t testing.TB, cfg settings, h handleFunc) (*server, string) {
+func start(t testing.TB, cfg settings, h handling.Handler) (*server, string) {
 	t.Helper()
 	s := newServer(cfg, h, prometheus.NewRegistry())
 	srv := httptest.NewServer(s.routes())
