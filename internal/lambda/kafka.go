@@ -16,6 +16,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
 
+	"ticktape/internal/bus"
 	"ticktape/internal/deadletter"
 	"ticktape/internal/trigger"
 )
@@ -93,11 +94,15 @@ func (a *Adapter) identify(ctx context.Context, batches []trigger.Batch) error {
 			partitions = append(partitions, batches[n].Partition)
 			n++
 		}
-		info, err := a.log.TopicInfo(ctx, topic)
-		if err != nil {
+		var info bus.Info
+		var ends map[int]int64
+		// Between invocations the process stands still, and its connections may break.
+		err := persevere(ctx, func() (err error) {
+			if info, err = a.log.TopicInfo(ctx, topic); err == nil {
+				ends, err = a.log.Ends(ctx, topic, partitions)
+			}
 			return err
-		}
-		ends, err := a.log.Ends(ctx, topic, partitions)
+		})
 		if err != nil {
 			return err
 		}
@@ -112,6 +117,18 @@ func (a *Adapter) identify(ctx context.Context, batches []trigger.Batch) error {
 		batches = batches[n:]
 	}
 	return nil
+}
+
+// attempts bound how often something is asked of Kafka that was not answered.
+const attempts = 3
+
+func persevere(ctx context.Context, ask func() error) (err error) {
+	for range attempts {
+		if err = ask(); err == nil || errors.Is(err, bus.ErrNoTopic) || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
 }
 
 // delivery is the way of one partition's records to the handler.

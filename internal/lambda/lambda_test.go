@@ -38,6 +38,7 @@ type world struct {
 	*Adapter
 
 	mu      sync.Mutex
+	broken  int // connections to Kafka
 	ends    map[int]int64
 	calls   []string // of the handler, sorted when read
 	fresh   func(partition int, first, next int64) (bool, error)
@@ -51,6 +52,10 @@ var topicID = [16]byte{1, 2, 3}
 func (w *world) TopicInfo(_ context.Context, topic string) (bus.Info, error) {
 	if topic != "ticks" {
 		return bus.Info{}, fmt.Errorf("topic %s: %w", topic, bus.ErrNoTopic)
+	}
+	if w.broken > 0 {
+		w.broken--
+		return bus.Info{}, errors.New("broken pipe")
 	}
 	return bus.Info{ID: topicID, Partitions: 12}, nil
 }
@@ -372,6 +377,18 @@ func TestAnEventOfAnotherTopicsIncarnationIsNotApplied(t *testing.T) {
 	}
 	if len(w.calls) > 0 {
 		t.Errorf("calls %q", w.calls)
+	}
+}
+
+func TestConnectionsThatBrokeWhileTheProcessStoodStillAreMadeAgain(t *testing.T) {
+	w := newWorld(t, done)
+	w.broken = 2
+	if _, err := w.Invoke(t.Context(), event(t, map[int][]int64{2: {8}})); err != nil || len(w.calls) != 1 {
+		t.Errorf("calls %q, %v", w.calls, err)
+	}
+	w.broken = 1000
+	if _, err := w.Invoke(t.Context(), event(t, map[int][]int64{2: {9}})); err == nil || len(w.calls) != 1 {
+		t.Errorf("calls %q without Kafka", w.calls)
 	}
 }
 
