@@ -32,6 +32,10 @@ var raced = []string{
 	"./internal/bus", "./internal/service", "./internal/trigger", "./internal/yahoo",
 }
 
+// longest are the packages that begin first, so that none of them is left to run
+// alone at the end.
+var longest = []string{"./internal/live", "./dashboard", "./deploy/local/servers", "./connectors/yahoo", "./functions/process"}
+
 // fuzzed are the decoders that meet other people's bytes first.
 var fuzzed = [][2]string{
 	{"./internal/tick", "FuzzDecode"},
@@ -84,7 +88,7 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 			failed = append(failed, name)
 		}
 	}
-	race, plain := packages.split(raced)
+	race, plain := split(packages.all, raced)
 	if !raceWorks(ctx) {
 		say.Say("without the race detector, which needs a C compiler (apt-get install gcc libc6-dev)")
 		race, plain = nil, packages.all
@@ -94,6 +98,8 @@ func runTests(ctx context.Context, cfg run.Config, say *run.Progress) (err error
 			return show.goTest(ctx, env, cfg.Root, append([]string{"-race", "-timeout=20m"}, race...)...)
 		})
 	}
+	first, rest := split(plain, longest)
+	plain = append(first, rest...)
 	stage("tests", func() error {
 		// One more at a time than there are cores: the longest ones wait for servers that they killed.
 		return show.goTest(ctx, env, cfg.Root, append([]string{"-timeout=20m", fmt.Sprint("-p=", runtime.NumCPU()+1)}, plain...)...)
@@ -193,8 +199,8 @@ func goPackages(ctx context.Context, root string) (packageList, error) {
 }
 
 // split parts the packages into those that are named and the rest.
-func (l packageList) split(named []string) (in, out []string) {
-	for _, p := range l.all {
+func split(packages, named []string) (in, out []string) {
+	for _, p := range packages {
 		if slices.Contains(named, p) {
 			in = append(in, p)
 		} else {
