@@ -2,6 +2,7 @@ package ask
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,6 +59,9 @@ func (m *moment) UnmarshalJSON(b []byte) error {
 
 // List follows the function watchlist.
 type List struct {
+	// Every is the time between two looks, for tests to shorten before Follow; 0 is 5 s.
+	Every time.Duration
+
 	client *Client
 	set    func(map[string]board.Facts)
 	poke   chan struct{}
@@ -90,6 +94,7 @@ func (l *List) Refresh() {
 
 // Follow reads the list until ctx is done.
 func (l *List) Follow(ctx context.Context) error {
+	every := cmp.Or(l.Every, listEvery)
 	told := ""
 	for {
 		err := l.read(ctx)
@@ -111,7 +116,7 @@ func (l *List) Follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-l.poke:
-		case <-time.After(listEvery):
+		case <-time.After(every):
 		}
 	}
 }

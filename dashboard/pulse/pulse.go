@@ -6,6 +6,7 @@
 package pulse
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,13 +46,15 @@ type Config struct {
 	Hub       *hub.Hub
 	// Sealed is called when seal has done something.
 	Sealed func()
+	// HealthEvery is the time between two looks at the functions, and SealEvery at
+	// seal's metrics, for tests to shorten: 0 is 5 s and 3 s.
+	HealthEvery, SealEvery time.Duration
 }
 
 const (
 	// every is the time between two looks while somebody watches, idle while nobody does.
-	every = time.Second
-	idle  = 5 * time.Second
-	// healthEvery is the time between two looks at the functions.
+	every       = time.Second
+	idle        = 5 * time.Second
 	healthEvery = 5 * time.Second
 	sealEvery   = 3 * time.Second
 	// rateTime is what rates and percentiles of calls are of.
@@ -114,8 +117,8 @@ func (p *Pulse) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.loop(ctx, p.readKafka, p.pace) })
 	g.Go(func() error { return p.loop(ctx, p.readTargets, p.pace) })
-	g.Go(func() error { return p.loop(ctx, p.readFunctions, fixed(healthEvery)) })
-	g.Go(func() error { return p.loop(ctx, p.readSeal, fixed(sealEvery)) })
+	g.Go(func() error { return p.loop(ctx, p.readFunctions, fixed(cmp.Or(p.cfg.HealthEvery, healthEvery))) })
+	g.Go(func() error { return p.loop(ctx, p.readSeal, fixed(cmp.Or(p.cfg.SealEvery, sealEvery))) })
 	g.Go(func() error { return p.loop(ctx, p.publish, p.pace) })
 	return g.Wait()
 }

@@ -51,6 +51,7 @@ var states = [][2]string{
 	{"real", "prices are Yahoo's"},
 	{"mixed", "some prices are Yahoo's, the others simulated"},
 	{"many", "500 symbols (?symbols=N) and 2000 trades a second (?rate=N)"},
+	{"rate", "2000 trades a second (?rate=N)"},
 	{"dead-letter", "one more dead letter"},
 	{"reseal", "a minute is sealed again, so charts ask anew"},
 	{"lag", "process stands still and lags behind"},
@@ -69,6 +70,9 @@ type Stage struct {
 	count int
 	token string
 }
+
+// soon is how often the functions are asked: a state is to show at once.
+const soon = 400 * time.Millisecond
 
 // scene is one life of the service.
 type scene struct {
@@ -150,11 +154,13 @@ func (s *Stage) begin(market *feedtest.Market) (*scene, error) {
 	streams := push.New(ctx, c.hub, []string{"*"})
 	history := ask.NewHistory(client)
 	list := ask.NewList(client, c.hub.SetList)
+	list.Every = soon
 	p := pulse.New(pulse.Config{
 		Log: (*log)(c), Topic: "ticks", Groups: []string{"process", "persist"},
 		Functions: []string{"fetch", "process", "persist", "seal", "quotes", "candles", "ticks", "watchlist", "backfill"},
 		Targets:   []pulse.Target{{Name: "kafka-connector", URL: s.address + "/connector"}},
 		Ask:       client, Letters: c.letters, Latency: c.lives, Hub: c.hub, Sealed: history.Changed,
+		HealthEvery: soon, SealEvery: soon,
 	})
 	var health service.Health
 	c.handler = api.Handler(api.Config{Hub: c.hub, Push: streams, History: history, List: list, Letters: c.letters, Health: &health, Page: page, Token: s.token})
@@ -163,6 +169,7 @@ func (s *Stage) begin(market *feedtest.Market) (*scene, error) {
 	} else {
 		c.hub.Apply(market.Again())
 	}
+	c.done = c.market.Offset() // the past is no backlog
 	c.hub.SetSource(hub.Source{Connected: true, CaughtUp: true})
 	g, gctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{c.hub.Run, list.Follow, p.Run, func(ctx context.Context) error { return client.FollowDays(ctx, c.hub) }} {
@@ -257,7 +264,7 @@ func (s *Stage) control(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 // Show brings a state about. States add up until "live". count and rate are for
-// the state "many".
+// the states "many" and "rate".
 func (s *Stage) Show(state string, count, rate int) error {
 	c := s.now()
 	switch state {
@@ -324,6 +331,8 @@ func (s *Stage) Show(state string, count, rate int) error {
 		s.count = count
 		s.rate.Store(int64(rate))
 		return s.restart(nil)
+	case "rate":
+		s.rate.Store(int64(rate))
 	case "dead-letter":
 		c.letters.Add(pulse.Letter{
 			Position: c.market.Offset(), Time: time.Now().UnixMilli(), Function: "process", Topic: "ticks", Partition: 3, Offset: c.market.Offset(),

@@ -58,6 +58,12 @@ test('a treemap of equal weights is made of near squares, and one of nothing is 
   assert.deepEqual(squarify([2, 0], { x: 0, y: 0, width: 10, height: 10 }).map((r) => r.width * r.height), [100, 0]);
 });
 
+test('a tile of little turnover is raised to where it can be seen, and the order stays', async () => {
+  const { atLeast } = await load('market-view/squarify');
+  assert.deepEqual(atLeast([90, 9, 1, 0], 0.05), [90, 9, 5, 0]);
+  assert.deepEqual(atLeast([], 0.05), []);
+});
+
 test('arrow keys reach every tile and lead back', async () => {
   const { squarify, neighbour } = await load('market-view/squarify');
   const grid = [0, 1, 2, 3].map((i) => ({ x: (i % 2) * 10, y: Math.floor(i / 2) * 10, width: 10, height: 10 }));

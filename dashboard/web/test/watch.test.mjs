@@ -113,7 +113,7 @@ test('a row says how its symbol is doing', async () => {
   const minutes = (n) => n * 60_000;
   assert.deepEqual(rowState(q, undefined, open, minutes(1)), ['live', '']);
   assert.deepEqual(rowState(q, undefined, open, minutes(4)), ['stale', '4 min ago']);
-  assert.deepEqual(rowState(q, undefined, open, minutes(12)), ['halted', 'No trade for 12 min']);
+  assert.deepEqual(rowState(q, undefined, open, minutes(12)), ['halted', 'No trade 12 min']);
   assert.deepEqual(rowState(q, undefined, { session: 'open', known_by: 'hours' }, minutes(12)), ['stale', '12 min ago'], 'none of its exchange trades');
   assert.deepEqual(rowState(q, undefined, { session: 'closed' }, minutes(300)), ['closed', 'Closed']);
   assert.deepEqual(rowState(undefined, { state: 'active' }, undefined, 0), ['none', 'No data yet']);

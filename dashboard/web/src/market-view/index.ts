@@ -216,8 +216,8 @@ class MarketView {
     this.laid = Date.now();
     const tiles = [...this.app.market.quotes.values()].map((q) => this.tile(q));
     const without = tiles.filter((t) => t.weight === null).length;
-    this.treemap.lay(tiles, this.map.clientWidth, this.map.clientHeight, 'No turnover to compare: indices, currencies, futures');
-    setText(this.note, this.area === 'equal' || without === tiles.length ? 'All areas are equal.' : 'Area: volume of the day × last price, in dollars.');
+    const raised = this.treemap.lay(tiles, this.map.clientWidth, this.map.clientHeight, 'No turnover to compare: indices, currencies, futures');
+    setText(this.note, this.area === 'equal' || without === tiles.length ? 'All areas are equal.' : `Area: volume of the day × last price, in dollars.${raised ? ' The smallest are drawn larger.' : ''}`);
   }
 
   private update(changed: ReadonlySet<string>): void {

@@ -51,6 +51,12 @@ export function squarify(weights: readonly number[], box: Rect): Rect[] {
   return rects;
 }
 
+/** Raises weights, which must be in falling order, so that each that is above zero has at least that share of their sum: what has its place is to be seen and hit. */
+export function atLeast(weights: readonly number[], share: number): number[] {
+  const least = share * weights.reduce((sum, w) => sum + Math.max(w, 0), 0);
+  return weights.map((w) => (w > 0 ? Math.max(w, least) : w));
+}
+
 /** The worst ratio of sides in a row whose largest and smallest areas these are. */
 function worst(most: number, least: number, sum: number, side: number): number {
   const s2 = side * side;

@@ -1,7 +1,7 @@
 import { element, setText } from '../dom';
 import { roving } from '../a11y/roving';
 import { css, parse, shade, steps } from './heat';
-import { neighbour, squarify, type Direction, type Rect } from './squarify';
+import { atLeast, neighbour, squarify, type Direction, type Rect } from './squarify';
 
 /** What a tile shows of a symbol, which changes with each tick. */
 export interface Face {
@@ -33,6 +33,8 @@ interface Shown {
 
 const gap = 2;
 const captionHeight = 22;
+/** A tile is no smaller, px², unless there are so many that half of an equal share is less. */
+const leastArea = 24 * 24;
 const directions: Record<string, Direction> = { ArrowLeft: 'left', ArrowRight: 'right', ArrowUp: 'up', ArrowDown: 'down' };
 
 /** The treemap: one link a symbol, placed by weight; those without one lie in a strip below. */
@@ -72,8 +74,8 @@ export class Treemap {
     }
   }
 
-  /** Lays all tiles out; they are ordered by weight. */
-  lay(list: readonly Tile[], width: number, height: number, without: string): void {
+  /** Lays all tiles out, ordered by weight; returns whether some are larger than their weight. */
+  lay(list: readonly Tile[], width: number, height: number, without: string): boolean {
     this.width = width;
     this.height = height;
     const weighed = list.filter((t) => t.weight !== null).sort((a, b) => b.weight! - a.weight! || (a.symbol < b.symbol ? -1 : 1));
@@ -86,8 +88,10 @@ export class Treemap {
       this.caption.style.transform = `translateY(${Math.round(height - strip - captionHeight)}px)`;
     }
     const top = height - strip - (shownCaption ? captionHeight : 0);
+    const weights = weighed.map((t) => t.weight!);
+    const raised = atLeast(weights, Math.min(leastArea / Math.max(width * top, 1), 0.5 / weights.length));
     const rects = [
-      ...squarify(weighed.map((t) => t.weight!), { x: 0, y: 0, width, height: top }),
+      ...squarify(raised, { x: 0, y: 0, width, height: top }),
       ...squarify(others.map(() => 1), { x: 0, y: height - strip, width, height: strip }),
     ];
     const gone = new Set(this.tiles.keys());
@@ -107,6 +111,7 @@ export class Treemap {
       this.tiles.delete(symbol);
     }
     this.settle();
+    return raised.some((w, i) => w > weights[i]!);
   }
 
   /** Writes one symbol where it lies. */

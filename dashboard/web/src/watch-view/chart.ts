@@ -44,6 +44,8 @@ export interface Drawn {
   key: string;
   label: string;
   colour: string;
+  /** Drawn in dashes, because another line has its colour. */
+  dashed: boolean;
   series: ISeriesApi<'Line', Time>;
   line: Line;
   /** Whether the line is broken behind bar i. */
@@ -212,7 +214,11 @@ export class ChartView {
     this.recompute(from);
     for (const d of this.drawn) {
       // A line that may be broken shows it at the bar before.
-      for (let i = d.ends ? Math.max(from - 1, 0) : from; i < this.bars.length; i++) d.series.update(this.point(d, i), this.bars[i]!.time < newest);
+      for (let i = d.ends ? Math.max(from - 1, 0) : from; i < this.bars.length; i++) {
+        const before = this.bars[i]!.time < newest;
+        // Where a line had no point there is none to take away: the library would take the next.
+        if (d.line[i] !== null || !before) d.series.update(this.point(d, i), before);
+      }
     }
     this.on.read();
   }
@@ -393,6 +399,8 @@ export class ChartView {
     const colours = [1, 2, 3, 4, 5, 6].map((n) => token(`--series-${n}`));
     let used = 0;
     const next = () => colours[used++ % colours.length]!;
+    // Lines that share a colour differ in how they are drawn.
+    const again = () => (used > colours.length ? { lineStyle: LineStyle.LargeDashed } : {});
     let pane = 1;
     if (this.chosen.volume) {
       this.volume = this.chart.addSeries(HistogramSeries, {
@@ -402,7 +410,8 @@ export class ChartView {
     }
     const line = (key: string, label: string, colour: string, values: Line, where = 0, options: object = {}): Drawn => ({
       key, label, colour, line: values,
-      series: this.chart.addSeries(LineSeries, { color: colour, lineWidth: 1, priceLineVisible: false, lastValueVisible: false, crosshairMarkerRadius: 3, ...options }, where),
+      dashed: used > colours.length,
+      series: this.chart.addSeries(LineSeries, { color: colour, lineWidth: 1, priceLineVisible: false, lastValueVisible: false, crosshairMarkerRadius: 3, ...again(), ...options }, where),
     });
     const add = (indicator: Indicator, ...drawn: Drawn[]) => {
       this.indicators.push({ indicator, drawn });
@@ -443,7 +452,11 @@ export class ChartView {
       this.drawn.push(o.drawn);
     }
     this.chart.priceScale('right', 0).applyOptions({ mode: this.others.length > 0 ? PriceScaleMode.Percentage : PriceScaleMode.Normal });
-    this.chart.panes().forEach((p, i) => p.setStretchFactor(i === 0 ? 6 : 1.3));
+    this.chart.panes().forEach((p, i) => {
+      p.setStretchFactor(i === 0 ? 6 : 1.3);
+      // The library gives the mode of the first pane to all: volume and RSI are no percentages.
+      if (i > 0) this.chart.priceScale('right', i).applyOptions({ mode: PriceScaleMode.Normal });
+    });
     this.dress();
     this.drawAll(true);
   }

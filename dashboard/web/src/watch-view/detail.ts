@@ -249,7 +249,8 @@ export class Detail {
       ...drawn.filter((d) => chipOf(d) === d.label).map((d) => {
         const chip = element('span', 'chip');
         const dot = element('i');
-        dot.style.background = d.colour;
+        dot.style.color = d.colour;
+        dot.classList.toggle('dashed', d.dashed);
         chip.append(dot, element('span', '', d.label), element('b'));
         if (d.key === 'compare') {
           const off = element('button', 'quiet chip-off');

@@ -19,7 +19,7 @@ export function rowState(quote: Quote | undefined, watched: Watched | undefined,
   if (session === 'closed') return ['closed', 'Closed'];
   if (quiet <= staleAfter) return ['live', ''];
   const halted = session === 'open' && exchange?.known_by === 'trades' && quiet > haltedAfter;
-  return halted ? ['halted', `No trade for ${age(quiet)}`] : ['stale', `${age(quiet)} ago`];
+  return halted ? ['halted', `No trade ${age(quiet)}`] : ['stale', `${age(quiet)} ago`];
 }
 
 export const columns = ['symbol', 'trend', 'last', 'change', 'percent', 'volume', 'range'] as const;

@@ -1,6 +1,6 @@
 // For everyone: keyboard, screen reader, themes, motion and every width.
 import assert from 'node:assert/strict';
-import { accessible, fits, state, text, theme } from './harness.mjs';
+import { accessible, fits, state, text, theme, until } from './harness.mjs';
 
 const views = ['watch', 'market', 'pipeline'];
 const ready = { watch: '#rows tr', market: '.tile', pipeline: '.functions tbody tr' };
@@ -18,13 +18,15 @@ export default async function access(t) {
   for (const view of views) {
     await t.step(`the ${view} view can be used without sight of it, in every theme and palette`, async () => {
       await go(view);
+      await service.control('stale'); // what does not move is drawn once
       for (const [name, palette] of [['dark', 'classic'], ['light', 'classic'], ['contrast', 'classic'], ['dark', 'safe'], ['light', 'safe'], ['contrast', 'safe']]) {
         await theme(page, name, palette);
         // Themes differ in nothing but colours.
         await accessible(page, `${view}, ${name}, ${palette}`, name === 'dark' && palette === 'classic' ? {} : { rule: 'color-contrast' });
-        if (palette === 'classic' || name === 'dark') await t.shot(page, `${view}-${name}-${palette}`);
+        if (name === 'dark' ? palette === 'safe' : palette === 'classic') await t.shot(page, `${view}-${name}-${palette}`);
       }
       await theme(page, 'dark');
+      await service.control('live');
     });
   }
 
@@ -37,8 +39,12 @@ export default async function access(t) {
     assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
     assert.match(page.url(), /#\/market/, 'skipping leads nowhere else');
     for (const [key, view] of [['p', 'pipeline'], ['w', 'watch'], ['m', 'market']]) {
-      await page.keyboard.press('g');
-      await page.keyboard.press(key);
+      // The second key has to come soon, which a slow machine may miss.
+      await until(`g ${key} leads to ${view}`, async () => {
+        await page.keyboard.press('g');
+        await page.keyboard.press(key);
+        return { done: page.url().includes(`#/${view}`), url: page.url() };
+      }, 300);
       await page.locator(`#view-${view}:not([hidden])`).waitFor();
     }
     // Every stop of the Tab key can be seen, and the last leads out again.
@@ -95,14 +101,16 @@ export default async function access(t) {
     await go('watch');
     await page.evaluate(() => {
       window.heard = [];
+      window.prices = 0;
+      new MutationObserver(() => window.prices++).observe(document.querySelector('#rows'), { characterData: true, childList: true, subtree: true });
       for (const region of document.querySelectorAll('[aria-live]:not([aria-live="off"]), [role="status"], [role="alert"]')) new MutationObserver(() => window.heard.push(`${region.id}: ${region.textContent}`)).observe(region, { childList: true, characterData: true, subtree: true });
     });
     const tree = await page.locator('body').ariaSnapshot();
     for (const part of ['navigation "Views"', 'link "Watch"', 'table "Watch list"', 'main', /img|figure/]) assert.match(tree, part instanceof RegExp ? part : new RegExp(part.replace(/["]/g, '"')), `the tree has ${part}`);
     assert.doesNotMatch(tree, /- (button|link|textbox|radio)\s*$/m, 'something without a name');
-    await page.waitForTimeout(2_500);
+    await page.waitForFunction(() => window.prices >= 20);
     const heard = await page.evaluate(() => window.heard);
-    assert.ok(heard.length <= 2, `in two seconds it said ${heard.join(' | ')}`);
+    assert.ok(heard.length <= 2, `while twenty prices changed it said ${heard.join(' | ')}`);
   });
 
   await t.step('where less motion is asked for nothing moves by itself', async () => {
@@ -111,13 +119,13 @@ export default async function access(t) {
     await calm.locator('.functions tbody tr').first().waitFor();
     await calm.waitForFunction(() => document.querySelector('.flow-stream[data-moving]') !== null);
     assert.deepEqual(await calm.evaluate(() => document.getAnimations().filter((a) => a.playState === 'running').map((a) => a.animationName ?? a.transitionProperty)), []);
-    await calm.context().close();
+    await t.release(calm);
   });
 
   await t.step('every view fits from a phone’s width to a wide screen', async () => {
     for (const view of views) {
       await go(view);
-      for (const width of [320, 360, 720, 721, 900, 1100, 1280, 1920, 2560]) {
+      for (const width of [320, 360, 720, 721, 900, 1280, 2560]) {
         await page.setViewportSize({ width, height: width < 721 ? 780 : 900 });
         await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
         await fits(page, `${view} at ${width} px`);
@@ -128,15 +136,16 @@ export default async function access(t) {
   });
 
   await t.step('on a phone everything can be hit and read', async () => {
+    const phone = await t.page({ url: service.url, hash: '#/watch', viewport: { width: 360, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
+    await state(phone, 'live');
     for (const view of views) {
-      const phone = await t.page({ url: service.url, hash: `#/${view}`, viewport: { width: 360, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
-      await state(phone, 'live');
-      await phone.locator(`#view-${view} ${ready[view]}`).first().waitFor();
+      await phone.locator('#nav a', { hasText: new RegExp(view, 'i') }).tap();
+      await phone.locator(`#view-${view}:not([hidden]) ${ready[view]}`).first().waitFor();
       await fits(phone, `${view} on a phone`);
       await accessible(phone, `${view} on a phone`);
       assert.ok(await phone.locator('#simulated').isVisible(), 'the mark of simulated data');
       await t.shot(phone, `${view}-phone`);
-      await phone.context().close();
     }
+    await t.release(phone);
   });
 }

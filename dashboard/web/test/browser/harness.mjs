@@ -11,8 +11,8 @@ import { chromium } from 'playwright-core';
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const built = fileURLToPath(new URL('../../dist/page', import.meta.url));
 
-// A machine that runs all other tests beside is slow.
-export const limit = 30_000;
+// A machine that runs all other tests beside is slow. Only what fails waits for so long.
+export const limit = 60_000;
 
 export const launch = () => chromium.launch({
   executablePath: process.env.CHROMIUM,
@@ -34,7 +34,7 @@ process.on('exit', () => { for (const child of children) child.kill('SIGKILL'); 
 /** The made-up dashboard (dashboard/feedtest/serve): the real service and page on a market of its own, without Kafka. */
 export class Service {
   /** symbols, and rate in trades a second. */
-  static async start({ symbols = 20, rate = 45 } = {}) {
+  static async start({ symbols = 20, rate = 20 } = {}) {
     const s = new Service();
     s.port = await freePort();
     s.env = { STAGE_ADDR: `127.0.0.1:${s.port}`, STAGE_SYMBOLS: String(symbols), STAGE_RATE: String(rate) };
@@ -82,39 +82,117 @@ export class Service {
   }
 }
 
+// What a page does before its own scripts run: it takes the settings that its address
+// brings, once, and its clock can be put ahead.
+function prepare() {
+  const as = new URLSearchParams(location.search).get('as');
+  if (as !== null && sessionStorage.getItem('as') !== as) {
+    sessionStorage.setItem('as', as);
+    localStorage.clear();
+    localStorage.setItem('ticktape', as.slice(as.indexOf('{')));
+  }
+  const real = Date.now.bind(Date);
+  let ahead = 0;
+  Date.now = () => real() + ahead;
+  window.skip = (ms) => { ahead += ms; };
+}
+
+/**
+ * Pages for scenes, one scene after the other. Opening a page takes a browser ten
+ * times as long as leading one somewhere else, so pages of a kind are used again.
+ */
+export class Pages {
+  #browser;
+  #free = new Map();
+  #count = 0;
+
+  constructor(browser) {
+    this.#browser = browser;
+  }
+
+  /** Opens a page at the url's hash; holder is told what it complains of. options are Playwright's of a context, in which the page is alone. */
+  async take(holder, { hash, url, settings, expectBroken, scripted, before, viewport, reducedMotion, ...options }) {
+    const kind = before ? null : JSON.stringify([Boolean(scripted), options]);
+    const page = this.#free.get(kind)?.pop() ?? (await this.#open(Boolean(scripted), options, before));
+    Object.assign(page, { kind, holder, expectBroken, scripted });
+    await page.setViewportSize(viewport);
+    await page.emulateMedia({ colorScheme: 'dark', reducedMotion });
+    this.#count++;
+    const as = `${this.#count}${JSON.stringify({ theme: 'dark', motion: 'less', ...settings })}`;
+    // An origin of its own has nothing stored.
+    await page.goto(`${scripted ? `http://127.0.0.1:${20_000 + this.#count}` : url}/?${new URLSearchParams({ as })}${hash}`);
+    return page;
+  }
+
+  /** Takes a page back. */
+  async release(page) {
+    page.scripted?.end();
+    Object.assign(page, { holder: null, scripted: null });
+    if (page.kind === null) {
+      await page.context().close();
+      return;
+    }
+    // Somewhere where nothing moves.
+    await page.goto(new URL('/icon.svg', page.url()).href).catch(() => page.goto('about:blank'));
+    if (!this.#free.has(page.kind)) this.#free.set(page.kind, []);
+    this.#free.get(page.kind).push(page);
+  }
+
+  async #open(scripted, options, before) {
+    const context = await this.#browser.newContext({ timezoneId: 'America/New_York', locale: 'en-US', ...options });
+    context.setDefaultTimeout(limit);
+    context.setDefaultNavigationTimeout(limit);
+    const page = await context.newPage();
+    page.on('pageerror', (e) => page.holder?.complain(`${e.message} ${e.stack?.split('\n').slice(1, 6).join(' ') ?? ''}`));
+    page.on('console', (m) => {
+      if (m.type() !== 'error') return;
+      const network = /Failed to load resource|WebSocket connection to|net::ERR/.test(m.text());
+      if (!network || !page.expectBroken) page.holder?.complain(m.text());
+    });
+    await page.addInitScript(prepare);
+    if (scripted) {
+      await serveBuilt(page, (path, request) => page.scripted?.api[path]?.(request));
+      await page.routeWebSocket(/\/api\/ws/, (ws) => page.scripted?.accept(ws));
+    }
+    await before?.(page);
+    return page;
+  }
+}
+
 /** One file of scenes: its pages, what they complained of, and its steps. */
 export class Stage {
   passed = 0;
   failed = 0;
   lines = [];
-  #browser;
+  #pages;
   #file;
   #complaints = [];
-  #last = null;
+  #held = [];
   #closing = [];
 
-  constructor(browser, file) {
-    this.#browser = browser;
+  constructor(pages, file) {
+    this.#pages = pages;
     this.#file = file;
   }
 
-  /** Opens a page of its own. expectBroken silences what the browser itself says of a network that is cut. */
-  async page({ hash = '', url = 'http://127.0.0.1:9', settings = {}, expectBroken = false, before = async () => {}, ...options } = {}) {
-    const context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: 'dark', timezoneId: 'America/New_York', locale: 'en-US', ...options });
-    context.setDefaultTimeout(limit);
-    const page = await context.newPage();
-    page.expectBroken = expectBroken;
-    page.on('pageerror', (e) => this.#complaints.push(`${e.message} ${e.stack?.split('\n')[1] ?? ''}`));
-    page.on('console', (m) => {
-      if (m.type() !== 'error') return;
-      const network = /Failed to load resource|WebSocket connection to|net::ERR/.test(m.text());
-      if (!network || !page.expectBroken) this.#complaints.push(m.text());
-    });
-    await page.addInitScript((s) => { if (localStorage.getItem('ticktape') === null) localStorage.setItem('ticktape', s); }, JSON.stringify({ theme: 'dark', motion: 'less', ...settings }));
-    await before(page);
-    this.#last = page;
-    await page.goto(`${url}/${hash}`);
+  /**
+   * Gives a page that shows the service at the url, or one whose service is scripted; before prepares a page that no other scene has.
+   * expectBroken silences what the browser itself says of a network that is cut.
+   */
+  async page({ hash = '', url = '', settings = {}, expectBroken = false, scripted = null, before, viewport = { width: 1280, height: 800 }, reducedMotion = 'no-preference', ...options } = {}) {
+    const page = await this.#pages.take(this, { hash, url, settings, expectBroken, scripted, before, viewport, reducedMotion, ...options });
+    this.#held.push(page);
     return page;
+  }
+
+  /** Gives a page back; where a scene fails it is the stage that does. */
+  async release(page) {
+    this.#held = this.#held.filter((p) => p !== page);
+    await this.#pages.release(page);
+  }
+
+  complain(what) {
+    this.#complaints.push(what);
   }
 
   async service(options) {
@@ -132,7 +210,7 @@ export class Stage {
     } catch (e) {
       this.failed++;
       const picture = `failed-${this.#file}-${this.failed}.png`;
-      await this.#last?.screenshot({ path: `${process.env.SHOTS}/${picture}` }).catch(() => {});
+      await this.#held.at(-1)?.screenshot({ path: `${process.env.SHOTS}/${picture}` }).catch(() => {});
       this.lines.push(`FAIL ${this.#file}: ${name} (screenshot ${picture})\n     ${String(e.stack).replaceAll('\n', '\n     ')}`);
     }
     if (this.#complaints.length > 0) {
@@ -147,6 +225,7 @@ export class Stage {
   }
 
   async end() {
+    for (const page of this.#held) await this.release(page);
     for (const f of this.#closing) await f();
   }
 }
@@ -154,6 +233,16 @@ export class Stage {
 export const state = (page, want) => page.waitForFunction((w) => document.body.dataset.state === w, want, { timeout: limit });
 
 export const text = (page, selector) => page.locator(selector).first().innerText();
+
+/** Waits until something is so; f tells whether it is done, and what there is to be seen where it never is. */
+export async function until(what, f, pause = 100) {
+  const start = Date.now();
+  let seen;
+  while (!(seen = await f()).done) {
+    if (Date.now() - start > limit) assert.fail(`${what}: ${JSON.stringify(seen)}`);
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
 
 /** Waits until what is written there is another text. */
 export async function changes(page, selector) {
@@ -209,7 +298,7 @@ export async function accessible(page, where, { part = null, rule = null } = {})
 export async function fits(page, where) {
   const [wide, width, who] = await page.evaluate(() => [
     document.documentElement.scrollWidth, innerWidth,
-    [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'fixed').slice(0, 3).map((e) => e.className || e.tagName),
+    document.documentElement.scrollWidth > innerWidth && [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== 'fixed').slice(0, 3).map((e) => e.className || e.tagName),
   ]);
   assert.ok(wide <= width, `${where}: ${wide} px in a window of ${width}, as with ${who}`);
 }

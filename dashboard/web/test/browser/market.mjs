@@ -1,6 +1,6 @@
 // The market view.
 import assert from 'node:assert/strict';
-import { changes, fits, says, state, text } from './harness.mjs';
+import { changes, state, text } from './harness.mjs';
 import { Scripted } from './scripted.mjs';
 
 const tiles = (page) => page.evaluate(() => [...document.querySelectorAll('.tile')].map((e) => {
@@ -23,7 +23,7 @@ export default async function market(t) {
 
   await t.step('areas are the turnover’s, and tiles do not overlap', async () => {
     const scripted = new Scripted({ symbols: 12 });
-    const other = await t.page({ hash: '#/market', before: scripted.serve });
+    const other = await t.page({ hash: '#/market', scripted: scripted });
     await state(other, 'live');
     await other.waitForFunction(() => document.querySelectorAll('.tile').length === 12);
     const list = await tiles(other);
@@ -35,7 +35,7 @@ export default async function market(t) {
     }
     for (const a of list) for (const b of list) if (a !== b) assert.ok(Math.min(a.right, b.right) - Math.max(a.left, b.left) < 1 || Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) < 1, `${a.symbol} lies over ${b.symbol}`);
     assert.match(await text(other, '.map-caption'), /No turnover to compare/);
-    await other.context().close();
+    await t.release(other);
   });
 
   await t.step('movers are in order, breadth counts all, and both move', async () => {
@@ -89,15 +89,5 @@ export default async function market(t) {
     await page.locator('.tile[data-symbol="NVDA"]').click();
     await page.waitForFunction(() => document.querySelector('.who-symbol')?.innerText === 'NVDA');
     await page.evaluate(() => { location.hash = '#/market'; });
-  });
-
-  await t.step('five hundred symbols find their place, and none that can be seen is unnamed to a reader', async () => {
-    await service.control('many?symbols=500&rate=500');
-    await state(page, 'live');
-    await page.waitForFunction(() => document.querySelectorAll('.tile').length === 500);
-    assert.equal((await tiles(page)).filter((x) => !x.label.includes(x.symbol) || !x.label.includes(x.percent)).length, 0);
-    await says(page, '.breadth-now', /advancers/);
-    await fits(page, 'the market of 500');
-    await t.shot(page, 'market-500');
   });
 }

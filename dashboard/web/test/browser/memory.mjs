@@ -8,7 +8,7 @@ const minutes = 60;
 export default async function memory(t) {
   await t.step('an hour’s updates leave nothing behind', async () => {
     const scripted = new Scripted({ symbols: 20 });
-    const page = await t.page({ hash: '#/watch/AAPL', before: async (p) => {
+    const page = await t.page({ hash: '#/watch/AAPL', url: 'http://127.0.0.1:19999', before: async (p) => {
       await serveBuilt(p, (path, request) => scripted.api[path]?.(request));
       // The stream is within the page, and so is its clock: both run as fast as they are told.
       await p.addInitScript(() => {

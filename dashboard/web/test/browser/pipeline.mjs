@@ -1,6 +1,6 @@
 // The pipeline view.
 import assert from 'node:assert/strict';
-import { changes, says, state, text } from './harness.mjs';
+import { changes, says, state, text, until } from './harness.mjs';
 import { pipeline, Scripted } from './scripted.mjs';
 
 const part = (id) => `.part[data-id="${id}"]`;
@@ -57,7 +57,7 @@ export default async function pipelineView(t) {
   });
 
   const scripted = new Scripted();
-  const other = await t.page({ hash: '#/pipeline', before: scripted.serve });
+  const other = await t.page({ hash: '#/pipeline', scripted: scripted });
   await state(other, 'live');
 
   await t.step('what is not known is shown as not known, never as nought', async () => {
@@ -87,9 +87,10 @@ export default async function pipelineView(t) {
 
   await t.step('figures that grew old are taken away, and their age is told', async () => {
     scripted.pipeline = null;
+    await other.evaluate(() => window.skip(4_000));
     await says(other, '.pipeline-note', /The last figures came \d+ s ago/);
     assert.match(await text(other, `${part('process')} .part-figure`), /not known/);
-    await other.context().close();
+    await t.release(other);
   });
 
   await t.step('a service whose clock is wrong by an hour does not make ticks late', async () => {
@@ -101,24 +102,25 @@ export default async function pipelineView(t) {
     const [pulse, snapshot] = [skewed.pulse.bind(skewed), skewed.snapshot.bind(skewed)];
     skewed.pulse = (more) => ({ ...shift(pulse(more)), last_update: Date.now() + hour });
     skewed.snapshot = () => shift(snapshot());
-    const third = await t.page({ hash: '#/pipeline', before: skewed.serve });
+    const third = await t.page({ hash: '#/pipeline', scripted: skewed });
     await state(third, 'live');
     const timer = setInterval(() => say(shift(skewed.trade(3))), 200);
     await says(third, '.hero dd', /^\d+(\.\d)? ms$/).finally(() => clearInterval(timer));
-    await third.context().close();
+    await t.release(third);
   });
 
   await t.step('who does not look at the pipeline is not sent its figures', async () => {
     const asked = new Scripted();
-    const quiet = await t.page({ hash: '#/market', before: asked.serve });
+    const quiet = await t.page({ hash: '#/market', scripted: asked });
     await state(quiet, 'live');
     assert.ok(!asked.asked.some((x) => /pipeline=1|"pipeline":true/.test(x)));
     await quiet.evaluate(() => { location.hash = '#/pipeline'; });
     await quiet.locator('.flow').waitFor();
     await quiet.evaluate(() => { location.hash = '#/market'; });
     await quiet.locator('.tile').first().waitFor();
-    await quiet.waitForTimeout(50);
-    assert.deepEqual(asked.asked.filter((x) => x.startsWith('{')).map((x) => JSON.parse(x).pipeline), [true, false]);
-    await quiet.context().close();
+    const said = () => asked.asked.filter((x) => x.startsWith('{')).map((x) => JSON.parse(x).pipeline);
+    await until('the page says what it wants', async () => ({ done: said().length >= 2, said: said() }));
+    assert.deepEqual(said(), [true, false]);
+    await t.release(quiet);
   });
 }

@@ -1,7 +1,6 @@
 // A service whose every word is scripted, for what the made-up dashboard can't be
 // brought to say: the contract of dashboard/README.md, spoken through Playwright's
-// routes. The page can't tell it from a real one.
-import { serveBuilt } from './harness.mjs';
+// routes (harness.mjs, Pages). The page can't tell it from a real one.
 
 /** A small generator with a seed, so that a failure can be made again. */
 export function random(seed) {
@@ -85,23 +84,24 @@ export class Scripted {
     for (const ws of this.sockets) ws.send(data);
   }
 
-  /** Answers a page; give it to Stage.page as before. */
-  serve = async (page) => {
-    await serveBuilt(page, (path, request) => this.api[path]?.(request));
-    await page.routeWebSocket(/\/api\/ws/, (ws) => {
-      this.sockets.add(ws);
-      this.asked.push(ws.url());
-      ws.onMessage((m) => {
-        this.asked.push(String(m));
-        if (JSON.parse(String(m)).op === 'snapshot') ws.send(JSON.stringify(this.snapshot()));
-      });
-      ws.onClose(() => this.sockets.delete(ws));
-      ws.send(JSON.stringify(this.snapshot()));
-      this.beat(ws);
+  /** Speaks with a page that connects. */
+  accept(ws) {
+    this.sockets.add(ws);
+    this.asked.push(ws.url());
+    ws.onMessage((m) => {
+      this.asked.push(String(m));
+      if (JSON.parse(String(m)).op === 'snapshot') ws.send(JSON.stringify(this.snapshot()));
     });
-    const timer = setInterval(() => { for (const ws of this.sockets) this.beat(ws); }, 1_000);
-    page.once('close', () => clearInterval(timer));
-  };
+    ws.onClose(() => this.sockets.delete(ws));
+    ws.send(JSON.stringify(this.snapshot()));
+    this.beat(ws);
+    this.timer ??= setInterval(() => { for (const each of this.sockets) this.beat(each); }, 1_000);
+  }
+
+  end() {
+    clearInterval(this.timer);
+    this.sockets.clear();
+  }
 
   beat(ws) {
     ws.send(JSON.stringify(this.pulse()));

@@ -26,24 +26,24 @@ export default async function states(t) {
     const closed = new Scripted();
     const opens = Date.UTC(2030, 0, 7, 14, 30);
     closed.api['/api/markets'] = () => ({ now: Date.now(), markets: [{ exchange: 'NMS', name: 'Nasdaq', time_zone: 'America/New_York', session: 'closed', known_by: 'hours', next_open: opens, next_close: opens + 1 }] });
-    const other = await t.page({ before: closed.serve });
+    const other = await t.page({ scripted: closed });
     await state(other, 'closed');
     await says(other, '#state', /closed.*opens.*09:30/i);
     await accessible(other, 'a closed market', { part: ['.top'] });
     await t.shot(other, 'state-closed');
-    await other.context().close();
+    await t.release(other);
   });
 
   await t.step('a feed without trades is stale, and its age is told', async () => {
     const quiet = new Scripted();
     const pulse = quiet.pulse.bind(quiet);
     quiet.pulse = () => pulse({ last_update: Date.now() - 95_000 });
-    const other = await t.page({ before: quiet.serve });
+    const other = await t.page({ scripted: quiet });
     await state(other, 'stale');
     await says(other, '#state', /No update for 2 min/);
     await accessible(other, 'stale prices', { part: ['.top', '#view-watch'] });
     await t.shot(other, 'state-stale');
-    await other.context().close();
+    await t.release(other);
   });
 
   await t.step('real and simulated symbols side by side are told apart', async () => {
@@ -97,7 +97,7 @@ export default async function states(t) {
     const other = await t.page({ url: service.url, expectBroken: true });
     await says(other, '#notice', /as many viewers as it can serve/);
     await t.shot(other, 'state-full');
-    await other.context().close();
+    await t.release(other);
     await service.control('live');
   });
 }
