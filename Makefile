@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: lambda screenshots bench bench-quick profile help run stop status test try lint build images test-images generate tools clean distclean fuzz bin test-monitoring
+.PHONY: k3d-up k3d-down test-k8s lambda screenshots bench bench-quick profile help run stop status test try lint build images test-images generate tools clean distclean fuzz bin test-monitoring
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -13,7 +13,7 @@ GOFUMPT := mvdan.cc/gofumpt@v0.9.2
 POOLS := ,pool=ticktape/internal/trigger/triggerpb.Batch,pool=ticktape/internal/chunk/chunkpb.Chunk
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings of make run (environment variables, with what they are by default):"
 	@sed -n 's/^#> /  /p' $(MAKEFILE_LIST)
@@ -98,6 +98,15 @@ fuzz: ## try every decoder on made-up input for FUZZTIME (10s) each
 	@for dir in $$(git grep -lE '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u); do \
 	for target in $$(go test -list '^Fuzz' ./$$dir | grep ^Fuzz); do \
 	echo "./$$dir $$target"; go test ./$$dir -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-10s} || exit 1; done; done
+
+k3d-up: ## k3d with OpenFaaS, from nothing to a moving chart; deploy/k3d/README.md has the settings (STEP, OVERLAY, SOURCE, TAG)
+	@exec deploy/k3d/up.sh
+
+k3d-down: ## remove that cluster, with its data
+	@exec deploy/k3d/down.sh
+
+test-k8s: ## ask the Kubernetes of KUBECONFIG whether it takes the manifests
+	@exec deploy/k3d/test-k8s.sh
 
 images: ## build the container images; deploy/images/README.md lists them and the settings
 	@exec go run ./deploy/images build

@@ -68,12 +68,36 @@ step_openfaas() {
   say "OpenFaaS is ready"
 }
 
-# images: those of the connectors and the dashboard. faas-cli makes the functions'.
+# images: those of the connectors, the dashboard and the market. faas-cli makes the
+# functions'. Docker is all that this needs; `make images` makes the same ones.
 step_images() {
-  need docker make
-  make -C "$ROOT" --no-print-directory images PUSH=1 REGISTRY="$REGISTRY" TAG="$TAG" ||
-    die "the images could not be built and pushed: see above; \`make k3d-up STEP=cluster\` starts the registry"
+  need docker
+  local name program
+  for name in kafka-connector cron-connector yahoo-connector dashboard market; do
+    case $name in
+    *-connector) program=connectors/${name%-connector} ;;
+    market) program=internal/yahoo/yahootest/cmd/yahootest ;;
+    esac
+    [ "$name" != market ] || [ "$SOURCE" = simulated ] || continue
+    if [ "$name" = dashboard ]; then
+      build dashboard -f "$ROOT/deploy/images/dashboard.Dockerfile"
+    else
+      build "$name" -f "$ROOT/deploy/images/connector.Dockerfile" --build-arg "PROGRAM=$program"
+    fi
+  done
+  say "the images are in the registry"
 }
+
+# build NAME ARGUMENTS…: and push.
+build() {
+  local image=$REGISTRY/ticktape-$1:$TAG
+  shift
+  docker build -t "$image" --build-arg "VERSION=$TAG" --build-arg "GIT_REVISION=$(revision)" "$@" "$ROOT" ||
+    die "$image could not be built: see above"
+  docker push "$image" || die "$image could not be pushed: see above; \`make k3d-up STEP=cluster\` starts the registry"
+}
+
+revision() { printf '%s' "${GIT_REVISION:-$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)}"; }
 
 # secrets: made up once, in the cluster, and nowhere else. The token is that of
 # triggered calls; OpenFaaS's password is copied to where the connectors can read it.
@@ -90,7 +114,7 @@ step_secrets() {
   put_secret basic-auth basic-auth-user "$(secret openfaas basic-auth basic-auth-user)" basic-auth-password "$password"
   login "$password"
   # In this order, because "create" does not replace.
-  if faas secret list | grep -q '^trigger-token\b'; then
+  if faas secret list | grep -qw trigger-token; then
     printf '%s' "$token" | faas secret update trigger-token
   else
     printf '%s' "$token" | faas secret create trigger-token
@@ -189,8 +213,8 @@ step_functions() {
   need docker kubectl faas-cli
   installed
   login "$(secret openfaas basic-auth basic-auth-password)"
+  GIT_REVISION=$(revision)
   export TAG GIT_REVISION
-  GIT_REVISION=${GIT_REVISION:-$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || echo unknown)}
   # The stand-in speaks Yahoo's interface: the functions are told where it is, and
   # what it is.
   local market=()
@@ -228,7 +252,7 @@ if [ -n "${STEP:-}" ]; then
   case " $STEPS " in *" $STEP "*) ;; *) die "STEP=$STEP is no step: it is one of $STEPS" ;; esac
   "step_$STEP"
 else
-  need docker k3d kubectl helm faas-cli curl make
+  need docker k3d kubectl helm faas-cli curl
   for step in $STEPS; do
     say "== $step"
     "step_$step"

@@ -37,8 +37,10 @@ type Config struct {
 	User       string `env:"CASSANDRA_USER"`
 	SecretsDir string `env:"SECRETS_DIR" envDefault:"/var/openfaas/secrets"`
 
-	Datacenter  string `env:"CASSANDRA_DATACENTER" envDefault:"datacenter1"`
-	Replication int    `env:"CASSANDRA_REPLICATION" envDefault:"1"`
+	Datacenter string `env:"CASSANDRA_DATACENTER" envDefault:"datacenter1"`
+	// Replication is the factor of a keyspace that has to be created; 0 leaves it
+	// to Cassandra (default_keyspace_rf, which is 1 where nobody has set it).
+	Replication int `env:"CASSANDRA_REPLICATION" envDefault:"0"`
 	// Reads and writes together must exceed the replication factor, or a read
 	// may miss what an acknowledged write said.
 	ReadConsistency  gocql.Consistency `env:"CASSANDRA_READ_CONSISTENCY" envDefault:"LOCAL_QUORUM"`
@@ -91,8 +93,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	var name string
 	err = boot.Query("SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?", cfg.Keyspace).WithContext(ctx).Scan(&name)
 	if errors.Is(err, gocql.ErrNotFound) {
-		err = boot.Query(fmt.Sprintf("CREATE KEYSPACE IF NOT EXISTS %q WITH replication = {'class': 'NetworkTopologyStrategy', '%s': %d}",
-			cfg.Keyspace, cfg.Datacenter, cfg.Replication)).WithContext(ctx).Exec()
+		factor := ""
+		if cfg.Replication > 0 {
+			factor = fmt.Sprintf(", '%s': %d", cfg.Datacenter, cfg.Replication)
+		}
+		err = boot.Query(fmt.Sprintf("CREATE KEYSPACE IF NOT EXISTS %q WITH replication = {'class': 'NetworkTopologyStrategy'%s}",
+			cfg.Keyspace, factor)).WithContext(ctx).Exec()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create keyspace %s: %w", cfg.Keyspace, err)
@@ -113,6 +119,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func (s *Store) Close() { s.session.Close() }
 
 func (c Config) connect(keyspace string) (*gocql.Session, error) {
+	cluster, err := c.cluster(keyspace)
+	if err != nil {
+		return nil, err
+	}
+	session, err := cluster.CreateSession()
+	if err != nil {
+		return nil, fmt.Errorf("connect to Cassandra at %s: %w", strings.Join(c.Hosts, ", "), err)
+	}
+	return session, nil
+}
+
+func (c Config) cluster(keyspace string) (*gocql.ClusterConfig, error) {
 	cluster := gocql.NewCluster()
 	for _, h := range c.Hosts {
 		host, port, err := net.SplitHostPort(h)
@@ -138,7 +156,7 @@ func (c Config) connect(keyspace string) (*gocql.Session, error) {
 	// restarts answers 503 and is asked again.
 	cluster.ReconnectInterval = time.Second
 	cluster.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 10, Interval: 500 * time.Millisecond}
-	cluster.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(c.Datacenter))
+	cluster.PoolConfig.HostSelectionPolicy = hostPolicy(c.Datacenter)
 	if c.User != "" {
 		pw, err := os.ReadFile(filepath.Join(c.SecretsDir, "cassandra-password"))
 		if err != nil {
@@ -146,11 +164,7 @@ func (c Config) connect(keyspace string) (*gocql.Session, error) {
 		}
 		cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: strings.TrimSpace(string(pw))}
 	}
-	session, err := cluster.CreateSession()
-	if err != nil {
-		return nil, fmt.Errorf("connect to Cassandra at %s: %w", strings.Join(c.Hosts, ", "), err)
-	}
-	return session, nil
+	return cluster, nil
 }
 
 func (c Config) checkCommitlog(ctx context.Context, session *gocql.Session) error {
