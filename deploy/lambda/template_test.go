@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -59,8 +60,15 @@ type properties struct {
 func readTemplate(t *testing.T) (all template, names []string) {
 	t.Helper()
 	text, err := os.ReadFile("template.yaml")
+	var tree map[string]any
 	if err == nil {
-		err = yaml.Unmarshal(text, &all)
+		err = yaml.Unmarshal(text, &tree)
+	}
+	if err == nil {
+		text, err = json.Marshal(tree)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &all)
 	}
 	if err != nil {
 		t.Fatal(err)
