@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: k3d-up k3d-down test-k8s lambda screenshots bench bench-quick profile help run stop status test try lint build images test-images generate tools clean distclean fuzz bin test-monitoring
+.PHONY: k3d-up k3d-down test-k8s lambda screenshots bench bench-quick profile help run stop status test try lint build images test-images test-compose generate tools clean distclean fuzz bin test-monitoring
 
 # Tools are pinned here and nowhere else.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
@@ -113,6 +113,9 @@ images: ## build the container images; deploy/images/README.md lists them and th
 
 test-images: ## try the container images with docker: user, size, read-only root, health, refusals
 	@exec go run ./deploy/images test
+
+test-compose: ## try compose.yaml with docker, beside whatever runs: up, a tick, down, up, the same data
+	@exec go run ./deploy/images compose
 
 tools: ## install what is missing: Java, Maven, Node.js
 	@deploy/local/tools.sh

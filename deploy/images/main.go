@@ -1,5 +1,5 @@
-// Command images builds Ticktape's container images, and tries those that are
-// built. `make images` and `make test-images` run it; README.md beside it tells
+// Command images builds Ticktape's container images, and tries them and
+// compose.yaml. `make images`, `make test-images` and `make test-compose` run it; README.md beside it tells
 // what each image is.
 package main
 
@@ -49,8 +49,10 @@ func command(ctx context.Context, args []string) error {
 		return cfg.build(ctx, images)
 	case len(args) == 1 && args[0] == "test":
 		return cfg.try(ctx, images)
+	case len(args) == 1 && args[0] == "compose":
+		return tryCompose(ctx)
 	}
-	return errors.New("say what to do: build or test")
+	return errors.New("say what to do: build, test or compose")
 }
 
 type settings struct {
