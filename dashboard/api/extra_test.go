@@ -56,13 +56,17 @@ func TestMarketsTellWhenTheyOpen(t *testing.T) {
 		{"the last trade was of the session", hub.Market{Exchange: "NMS", Symbols: 2, State: tick.MarketRegular, Received: at.UnixMilli() - 3_600_000}, market{Session: "closed", KnownBy: "hours", NextOpen: opens, TimeZone: "America/New_York"}},
 		{"a trade of this minute says that it is open", hub.Market{Exchange: "NMS", State: tick.MarketRegular, Received: at.UnixMilli() - 60_000}, market{Session: "open", KnownBy: "trades", NextOpen: opens, TimeZone: "America/New_York"}},
 		{"a market that never closes", hub.Market{Exchange: "CCC"}, market{Session: "open", KnownBy: "hours", Always: true, TimeZone: "UTC"}},
-		{"an exchange whose hours are not known", hub.Market{Exchange: "JPX"}, market{Session: "unknown", KnownBy: "nothing", TimeZone: "Asia/Tokyo"}},
+		{"an exchange whose hours are not known", hub.Market{Exchange: "SET"}, market{Session: "unknown", KnownBy: "nothing", TimeZone: "Asia/Bangkok"}},
 		{"no exchange", hub.Market{}, market{Session: "unknown", KnownBy: "nothing"}},
 	} {
 		got := describe(c.m, at)
 		if got.Session != c.want.Session || got.KnownBy != c.want.KnownBy || got.NextOpen != c.want.NextOpen || got.TimeZone != c.want.TimeZone || got.Always != c.want.Always {
 			t.Errorf("%s: %+v", c.name, got)
 		}
+	}
+	noon := time.Date(2026, 11, 26, 6, 0, 0, 0, time.UTC)
+	if got := describe(hub.Market{Exchange: "HKG"}, noon); got.Session != "unknown" || got.KnownBy != "nothing" {
+		t.Errorf("a market that may keep a holiday which is not known: %+v", got)
 	}
 }
 

@@ -55,6 +55,9 @@ func describe(m hub.Market, now time.Time) market {
 		a.Session, a.KnownBy, a.TimeZone = session(calendar.At(now)), "hours", calendar.Zone().String()
 		a.Always = calendar.Next(now).IsZero()
 		a.NextOpen, a.NextClose = turns(calendar, now)
+		if a.Session != "closed" && !calendar.HolidaysKnown() {
+			a.Session, a.KnownBy = "unknown", "nothing"
+		}
 	}
 	if m.State != tick.MarketUnknown && now.Sub(time.UnixMilli(m.Received)) < fresh {
 		a.Session, a.KnownBy = session(hours.State(m.State.String())), "trades"

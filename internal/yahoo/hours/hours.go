@@ -3,8 +3,9 @@
 // by it, and the streamer knows by it when silence is odd.
 //
 // It is not for the day that a candle belongs to (window.Day), and knows only
-// what recurs by rule: a day of mourning or a storm is in no calendar, so what
-// Yahoo itself says of a market is to be preferred where it is known.
+// what recurs by rule of the Gregorian calendar: a day of mourning, a storm or a
+// feast of the moon is in none, so what Yahoo itself says of a market is to be
+// preferred where it is known.
 package hours
 
 import (
@@ -36,11 +37,15 @@ type Calendar struct {
 	pre, open, shut, post int
 	// early and earlyPost end the sessions of a half day.
 	early, earlyPost int
+	// From noon to afternoon there is a pause, where they are set.
+	noon, afternoon int
 	// week, where it is set, replaces the days: the market is open from one moment
 	// of the week to another.
 	week *week
 	// dates lists the days of a year on which the exchange is shut or closes early.
 	dates func(year int) (shut, half []time.Time)
+	// uncertain: it has holidays that are not known.
+	uncertain bool
 
 	years sync.Map // int → *[366]day
 }
@@ -62,7 +67,7 @@ const (
 )
 
 // At returns the state of the market at a moment. A day without any session is
-// CLOSED from midnight to midnight.
+// CLOSED from midnight to midnight, and so is the pause that some make at noon.
 func (c *Calendar) At(t time.Time) State {
 	local := t.In(c.zone)
 	m := local.Hour()*60 + local.Minute()
@@ -85,6 +90,8 @@ func (c *Calendar) At(t time.Time) State {
 		return PrePre
 	case m < c.open:
 		return Pre
+	case m >= c.noon && m < c.afternoon:
+		return Closed
 	case m < shut:
 		return Regular
 	case m < post:
@@ -108,7 +115,7 @@ func (w *week) open(d time.Weekday, m int) bool {
 }
 
 // Session returns the regular session's minutes of the local day on an ordinary
-// trading day; those of a market that trades around the clock are the whole day.
+// trading day, with the pause at noon; those of a market that trades around the clock are the whole day.
 func (c *Calendar) Session() (open, shut int) {
 	if c.week != nil {
 		return 0, 24 * 60
@@ -118,6 +125,10 @@ func (c *Calendar) Session() (open, shut int) {
 
 // Extends tells whether there are sessions before or after the regular one.
 func (c *Calendar) Extends() bool { return c.week == nil && (c.pre < c.open || c.shut < c.post) }
+
+// HolidaysKnown tells whether At knows the holidays. Where it does not, a market
+// that At says is open may keep one.
+func (c *Calendar) HolidaysKnown() bool { return !c.uncertain }
 
 // Zone is where the exchange is.
 func (c *Calendar) Zone() *time.Location { return c.zone }

@@ -58,6 +58,39 @@ func TestStatesByLocalTimeWeekdayAndHoliday(t *testing.T) {
 		{"London after a Sunday's Christmas", London, "2022-12-27 12:00", Closed},
 		{"London on New Year's Eve", London, "2026-12-31 12:30", PostPost},
 
+		{"London after a Friday's Christmas", London, "2026-12-28 12:00", Closed},
+		{"London, the day after that", London, "2026-12-29 12:00", Regular},
+		{"Frankfurt's floor in the evening", Regional, "2026-03-04 21:59", Regular},
+		{"Zurich on Ascension Day", Zurich, "2026-05-14 12:00", Closed},
+		{"Zurich on Whit Monday", Zurich, "2026-05-25 12:00", Closed},
+		{"Milan in August", Milan, "2025-08-15 12:00", Regular},
+		{"Milan on New Year's Eve", Milan, "2026-12-31 12:00", Closed},
+		{"Madrid on Christmas Eve", Madrid, "2026-12-24 14:00", PostPost},
+		{"Toronto before the opening", Toronto, "2026-03-04 09:29", PrePre},
+		{"Toronto on Family Day", Toronto, "2026-02-16 12:00", Closed},
+		{"Toronto on Victoria Day", Toronto, "2026-05-18 12:00", Closed},
+		{"Toronto on Canada Day", Toronto, "2026-07-01 12:00", Closed},
+		{"Toronto on its Thanksgiving", Toronto, "2026-10-12 12:00", Closed},
+		{"Toronto on the American one", Toronto, "2026-11-26 12:00", Regular},
+		{"Toronto after a Saturday's Boxing Day", Toronto, "2026-12-28 12:00", Closed},
+		{"Tokyo in the morning", Tokyo, "2026-03-04 11:29", Regular},
+		{"Tokyo at lunch", Tokyo, "2026-03-04 11:30", Closed},
+		{"Tokyo in the afternoon", Tokyo, "2026-03-04 12:30", Regular},
+		{"Tokyo after the close", Tokyo, "2026-03-04 15:30", PostPost},
+		{"Tokyo after New Year", Tokyo, "2025-01-03 10:00", Closed},
+		{"Tokyo at the vernal equinox", Tokyo, "2026-03-20 10:00", Closed},
+		{"Tokyo at the autumnal equinox", Tokyo, "2026-09-23 10:00", Closed},
+		{"Tokyo on the day between two holidays", Tokyo, "2026-09-22 10:00", Closed},
+		{"Tokyo after a Sunday's holiday", Tokyo, "2025-02-24 10:00", Closed},
+		{"Tokyo after a Sunday's holiday with others behind it", Tokyo, "2026-05-06 10:00", Closed},
+		{"Tokyo on the day after that", Tokyo, "2026-05-07 10:00", Regular},
+		{"Sydney on Australia Day", Sydney, "2026-01-26 12:00", Closed},
+		{"Sydney on Christmas Eve", Sydney, "2026-12-24 14:10", PostPost},
+		{"Hong Kong at lunch", HongKong, "2026-03-04 12:30", Closed},
+		{"Hong Kong", HongKong, "2026-03-04 13:00", Regular},
+		{"Shanghai on a Sunday", Shanghai, "2026-03-08 10:00", Closed},
+		{"India", India, "2026-03-04 09:15", Regular},
+
 		{"futures on Sunday before the opening", Futures, "2026-03-08 17:59", Closed},
 		{"futures on Sunday", Futures, "2026-03-08 18:00", Regular},
 		{"futures in the daily pause", Futures, "2026-03-04 17:30", Closed},
@@ -98,6 +131,7 @@ func TestNextChangeOfState(t *testing.T) {
 		{NewYork, "2026-03-04 12:00", "2026-03-04 16:00"},
 		{NewYork, "2026-11-27 12:00", "2026-11-27 13:00"},
 		{NewYork, "2026-03-07 12:00", "2026-03-09 00:00"},
+		{Tokyo, "2026-03-04 10:00", "2026-03-04 11:30"},
 		{Futures, "2026-03-06 20:00", "2026-03-08 18:00"},
 	} {
 		parse := func(s string) time.Time {
@@ -117,13 +151,16 @@ func TestNextChangeOfState(t *testing.T) {
 }
 
 func TestCalendarsByYahoosCodes(t *testing.T) {
-	for code, want := range map[string]*Calendar{"NMS": NewYork, "NYQ": NewYork, "PCX": NewYork, "GER": Frankfurt, "CMX": Futures, "CCY": Currencies, "CCC": Crypto} {
+	for code, want := range map[string]*Calendar{"NMS": NewYork, "NYQ": NewYork, "PCX": NewYork, "GER": Frankfurt, "JPX": Tokyo, "TOR": Toronto, "HKG": HongKong, "CMX": Futures, "CCY": Currencies, "CCC": Crypto} {
 		if got, ok := Of(code); !ok || got != want {
 			t.Errorf("%s has no or another calendar", code)
 		}
 	}
 	if _, ok := Of("NOWHERE"); ok {
 		t.Error("an unknown exchange has a calendar")
+	}
+	if !Tokyo.HolidaysKnown() || HongKong.HolidaysKnown() {
+		t.Error("of whom the holidays are known")
 	}
 	if !NewYork.Extends() || Frankfurt.Extends() || Crypto.Extends() {
 		t.Error("who has extended sessions")
