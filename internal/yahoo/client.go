@@ -447,6 +447,10 @@ type request struct {
 	check func(*answer) error
 }
 
+// wanted tells whether the answer is what a caller wants, rather than the way
+// there: cookie, consent, crumb.
+func (r request) wanted() bool { return r.call == "quote" || r.call == "chart" }
+
 // answer is what came back.
 type answer struct {
 	status int
@@ -488,6 +492,10 @@ func (c *Client) exchange(ctx context.Context, r request) (*answer, error) {
 // once sends the request within the limits and reads the whole answer. It tells
 // the gate how that went; sent is false where the request did not go out.
 func (c *Client) once(ctx context.Context, r request) (a *answer, sent bool, err error) {
+	// While the circuit is open nobody waits for a turn to be told so.
+	if e := c.gate.open(r.call); e != nil {
+		return nil, false, e
+	}
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -506,13 +514,13 @@ func (c *Client) once(ctx context.Context, r request) (a *answer, sent bool, err
 	requestSeconds.WithLabelValues(r.call, resultOf(err)).Observe(time.Since(began).Seconds())
 	var e *Error
 	switch errors.As(err, &e); {
-	case err == nil && r.check != nil && r.call != "crumb":
+	case err == nil && r.wanted():
 		leave.accepted()
 	case err == nil:
 		leave.dropped()
 	case e.Kind == RateLimited, e.Kind == Unavailable && !r.optional:
 		leave.refused(e)
-	case e.Kind == NotFound, e.Kind == BadRequest:
+	case r.wanted() && (e.Kind == NotFound || e.Kind == BadRequest):
 		leave.accepted()
 	case e.tells() && !r.optional && ctx.Err() == nil:
 		leave.failed(e)

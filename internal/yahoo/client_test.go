@@ -201,6 +201,8 @@ func TestCrumbsThatAreErrors(t *testing.T) {
 		{"a page", yahootest.Page(), yahoo.BadAnswer},
 		{"nothing", yahootest.Answer(""), yahoo.BadAnswer},
 		{"an error document", yahootest.Answer(`{"finance":{"error":{"code":"x"}}}`), yahoo.BadAnswer},
+		{"not there any more", yahootest.Fault{Status: 404}, yahoo.NotFound},
+		{"not what was to be sent", yahootest.Fault{Status: 400}, yahoo.BadRequest},
 		{"refused", yahootest.Fault{Status: 401, Body: `{"finance":{"result":null,"error":{"code":"Unauthorized","description":"Invalid Cookie"}}}`}, yahoo.Unauthorized},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -212,6 +214,9 @@ func TestCrumbsThatAreErrors(t *testing.T) {
 			_, err := cl.Quotes(t.Context(), []string{"AAPL"})
 			if kindOf(err) != c.kind || s.Calls("quote") != 0 {
 				t.Errorf("error %v, %d quote calls", err, s.Calls("quote"))
+			}
+			if cl.Status().Failures == 0 {
+				t.Error("nothing holds the next caller back")
 			}
 			s.Heal()
 			if a, err := cl.Quotes(t.Context(), []string{"AAPL"}); err != nil || len(a.Quotes) != 1 {

@@ -83,6 +83,15 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Cause is the kind of failure at the root: while the circuit is open that of the
+// last one before it opened.
+func (e *Error) Cause() Kind {
+	if before := (*Error)(nil); errors.As(e.Err, &before) {
+		return before.Cause()
+	}
+	return e.Kind
+}
+
 // temporary says whether asking again may help.
 func (e *Error) temporary() bool {
 	switch e.Kind {

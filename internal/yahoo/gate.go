@@ -79,12 +79,11 @@ func (g *gate) pass(ctx context.Context, call string) (*ticket, error) {
 		}
 		held := *g.last
 		held.RetryAfter = left
-		if left > 0 && g.failures >= g.threshold {
-			cause := *g.last
-			cause.RetryAfter = 0
-			held = Error{Kind: CircuitOpen, Call: call, RetryAfter: left, Err: fmt.Errorf("after %d failures in a row, the last of which was %w", g.failures, &cause)}
-		}
+		refusal := g.refusal(call)
 		g.mu.Unlock()
+		if refusal != nil {
+			return nil, refusal
+		}
 		if left <= 0 {
 			select {
 			case <-probe:
@@ -93,12 +92,32 @@ func (g *gate) pass(ctx context.Context, call string) (*ticket, error) {
 				return nil, ctx.Err()
 			}
 		}
-		if end, ok := ctx.Deadline(); held.Kind == CircuitOpen || ok && time.Until(end) <= left {
+		if end, ok := ctx.Deadline(); ok && time.Until(end) <= left {
 			return nil, &held
 		}
 		if err := sleep(ctx, left); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// open returns an *Error while the circuit is open, else nil.
+func (g *gate) open(call string) *Error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refusal(call)
+}
+
+// refusal is open under the lock.
+func (g *gate) refusal(call string) *Error {
+	if g.circuit() != "open" {
+		return nil
+	}
+	cause := *g.last
+	cause.RetryAfter = 0
+	return &Error{
+		Kind: CircuitOpen, Call: call, RetryAfter: time.Until(g.until),
+		Err: fmt.Errorf("after %d failures in a row, the last of which was %w", g.failures, &cause),
 	}
 }
 

@@ -106,7 +106,8 @@ func (c *Client) enter(ctx context.Context) (*session, error) {
 		}
 		failure = err
 	}
-	if e := asError("cookie", failure); e.Kind == Unauthorized || e.Kind == BadAnswer {
+	// Of a host that is away or fails the gate knows from the request itself.
+	if e := asError("cookie", failure); e.Kind != Unreachable && e.Kind != Unavailable {
 		c.gate.refused(epoch, e)
 		failure = e
 	}

@@ -128,6 +128,30 @@ func TestAStormOf429OfTenMinutesIsSurvived(t *testing.T) {
 	}
 }
 
+// TestAnOpenCircuitIsToldAtOnce: nobody waits for a turn within YAHOO_RATE, nor
+// for who waits for Yahoo, to hear that nothing is asked.
+func TestAnOpenCircuitIsToldAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *yahootest.Server, c *yahoo.Client) {
+		s.Inject(yahootest.TooManyRequests("60"))
+		for c.Status().Circuit != "open" {
+			_, _ = c.Quotes(t.Context(), []string{"AAPL"})
+		}
+		var calls sync.WaitGroup
+		began := time.Now()
+		for range 50 {
+			calls.Go(func() {
+				if _, err := c.Quotes(t.Context(), []string{"AAPL"}); kindOf(err) != yahoo.CircuitOpen {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		if took := time.Since(began); took > 0 {
+			t.Errorf("told after %s", took)
+		}
+	})
+}
+
 func TestAHostThatDoesNotAnswerOpensTheCircuit(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *yahootest.Server, c *yahoo.Client) {
 		if err := fetch(t, c); err != nil {
