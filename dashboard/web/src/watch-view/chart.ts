@@ -365,16 +365,18 @@ export class ChartView {
       if (o.candles) o.candles.take(answer);
       else o.candles = new Candles(answer, interval);
       o.candles.update(o.early);
+      this.drawAll(true); // what is known already, before older pages come
       let first = o.candles.all()[0]?.start ?? -Infinity;
       const wanted = this.bars[0]?.time ?? Infinity;
-      for (let pages = 0; first > wanted && pages < 20; pages++) {
+      let pages = 0;
+      for (; first > wanted && pages < 20; pages++) {
         const page = await fetchCandles(o.symbol, interval, loading.signal, first);
         if (loading.signal.aborted) return;
         if (!o.candles.prepend(page.candles)) break;
         first = page.candles[0]!.start;
         if (page.more === false) break;
       }
-      this.drawAll(true);
+      if (pages > 0) this.drawAll(true);
     } catch {
       // Its line is absent, which the legend shows; the next opening asks again.
     } finally {

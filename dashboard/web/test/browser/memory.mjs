@@ -39,7 +39,7 @@ export default async function memory(t) {
             }
             window.tell({ type: 'pulse', now: Date.now(), ticks: window.turn, live_ticks: window.turn, ticks_per_second: 20, last_update: Date.now(), symbols: names.length, simulated_symbols: names.length, clients: 1, connected: true, caught_up: true, behind: 0 });
             // Frames are drawn as on a machine that manages one of some.
-            if (i % 12 === 0) await new Promise((resolve) => requestAnimationFrame(resolve));
+            if (i % 30 === 0) await new Promise((resolve) => requestAnimationFrame(resolve));
           }
         };
       });
