@@ -15,5 +15,5 @@ func hostPolicy(datacenter string) gocql.HostSelectionPolicy {
 type nilSafe struct{ gocql.HostSelectionPolicy }
 
 func (p nilSafe) IsLocal(host *gocql.HostInfo) bool {
-	return p.HostSelectionPolicy.IsLocal(host)
+	return host != nil && p.HostSelectionPolicy.IsLocal(host)
 }
