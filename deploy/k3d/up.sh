@@ -15,8 +15,8 @@ step_cluster() {
   if k3d cluster list "$CLUSTER" >/dev/null 2>&1; then
     k3d cluster start "$CLUSTER"
   else
-    free_port "$FUNCTIONS_PORT" FUNCTIONS_PORT
-    free_port "$DASHBOARD_PORT" DASHBOARD_PORT
+    free_port "$FUNCTIONS_PORT" FUNCTIONS_PORT=18080
+    free_port "$DASHBOARD_PORT" DASHBOARD_PORT=18090
     room
     mkdir -p "$BUILD"
     sed -e "s/127\.0\.0\.1:8080:/127.0.0.1:$FUNCTIONS_PORT:/" -e "s/127\.0\.0\.1:8090:/127.0.0.1:$DASHBOARD_PORT:/" \
@@ -44,8 +44,8 @@ registry() {
   fi
 }
 
-free_port() {
-  ! listens "$1" || die "port $1 is taken: stop what has it, or choose another, as in $2=1$1 make k3d-up"
+free_port() { # PORT EXAMPLE
+  ! listens "$1" || die "port $1 is taken: stop what has it, or choose another, as in $2 make k3d-up"
 }
 
 # room: a warning where docker has clearly too little memory.
