@@ -138,7 +138,7 @@ func (cfg *settings) start(ctx context.Context, im image, secrets string) []erro
 		return []error{fmt.Errorf("%w; the end of its log: %s", err, logs(ctx, container))}
 	}
 	begun := time.Now()
-	if err := docker(ctx, "stop", "--time", "20", container); err != nil {
+	if err := docker(ctx, "stop", "-t", "20", container); err != nil {
 		return []error{err}
 	}
 	code, err := exec.CommandContext(ctx, "docker", "inspect", "--format", "{{.State.ExitCode}}", container).Output()
@@ -162,7 +162,7 @@ func (cfg *settings) ask(ctx context.Context, im image, container, base string) 
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		status, err := request(limit, http.MethodGet, base+health, "")
+		status, err := request(limit, http.MethodGet, base+health)
 		if err == nil && (expect == 0 || status == expect) {
 			break
 		}
@@ -180,21 +180,21 @@ func (cfg *settings) ask(ctx context.Context, im image, container, base string) 
 	if im.function == nil {
 		return nil
 	}
-	refused, what := http.StatusBadRequest, "a bad request"
+	method, refused, what := http.MethodGet, http.StatusBadRequest, "a bad request"
 	if slices.Contains(im.function.Secrets, trigger.TokenSecret) {
-		refused, what = http.StatusUnauthorized, "a call without the token"
+		method, refused, what = http.MethodPost, http.StatusUnauthorized, "a call without the token"
 	}
-	status, err := request(ctx, http.MethodPost, base+"/?symbols=%00&symbol=%00&interval=7m", "nonsense")
+	status, err := request(ctx, method, base+"/?symbols=%00&symbol=%00&interval=7m")
 	if err != nil || status != refused {
 		return fmt.Errorf("%s is answered with %d (%v), not %d", what, status, err, refused)
 	}
 	return nil
 }
 
-func request(ctx context.Context, method, url, body string) (status int, err error) {
+func request(ctx context.Context, method, url string) (status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return 0, err
 	}
