@@ -30,7 +30,11 @@ func (cfg *settings) try(ctx context.Context, images []image) error {
 	}
 	failed := 0
 	for _, im := range images {
-		problems := append(cfg.look(ctx, im), cfg.start(ctx, im, secrets)...)
+		_, err := inspect(ctx, cfg.ref(im), "{{.Id}}")
+		problems := []error{err}
+		if err == nil {
+			problems = append(cfg.look(ctx, im), cfg.start(ctx, im, secrets)...)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
