@@ -5,73 +5,66 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"ticktape/internal/testbed"
+	"ticktape/internal/store"
 )
 
-func TestClaims(t *testing.T) {
-	s := testbed.Store(t)
-	log := int32(0)
-	for name, part := range map[string]func(t *testing.T, claim func(first, next int64, want bool), settle func(next int64)){
-		"records that follow a call that ended well are fresh": func(t *testing.T, claim func(first, next int64, want bool), settle func(next int64)) {
-			claim(10, 20, false) // nothing is known of what was before
-			settle(20)
-			claim(20, 25, true)
-			settle(25)
-			claim(25, 26, true)
+// testClaims is a part of TestWindows.
+func testClaims(t *testing.T, s *store.Store) {
+	type call struct {
+		first, next int64
+		fresh       bool
+		ends        bool // well
+	}
+	log := int32(1 << 20)
+	for name, calls := range map[string][]call{
+		"records that follow a call that ended well are fresh": {
+			{10, 20, false, true}, // nothing is known of what was before
+			{20, 25, true, true},
+			{25, 26, true, true},
 		},
-		"records that a call may have had are not, whatever its ends were": func(t *testing.T, claim func(first, next int64, want bool), settle func(next int64)) {
-			claim(0, 10, false)
-			settle(10)
-			claim(10, 20, true) // and is lost
-			claim(10, 20, false)
-			claim(10, 15, false)
-			settle(15)
-			claim(15, 20, false)
-			settle(20)
-			claim(20, 30, true)
+		"records that a call may have had are not, whatever its ends were": {
+			{0, 10, false, true},
+			{10, 20, true, false},
+			{10, 20, false, false},
+			{10, 15, false, true},
+			{15, 20, false, true},
+			{20, 30, true, true},
 		},
-		"records behind a call that is lost are not, since its writes may be under way": func(t *testing.T, claim func(first, next int64, want bool), settle func(next int64)) {
-			claim(0, 10, false)
-			settle(10)
-			claim(10, 20, true) // and is given up
-			claim(20, 30, false)
-			settle(30)
-			claim(30, 31, true)
+		"records behind a call that is lost are not, since its writes may be under way": {
+			{0, 10, false, true},
+			{10, 20, true, false},
+			{20, 30, false, true},
+			{30, 31, true, true},
 		},
-		"records behind a gap are not, since somebody else may have had what is missing": func(t *testing.T, claim func(first, next int64, want bool), settle func(next int64)) {
-			claim(0, 10, false)
-			settle(10)
-			claim(11, 20, false)
+		"records behind a gap are not, since somebody else may have had what is missing": {
+			{0, 10, false, true},
+			{11, 20, false, true},
 		},
-		"records that come again after offsets were set back are not": func(t *testing.T, claim func(first, next int64, want bool), settle func(next int64)) {
-			claim(0, 100, false)
-			settle(100)
-			claim(40, 60, false)
-			settle(60)
-			claim(60, 80, false)
-			settle(80)
-			claim(80, 120, false)
-			settle(120)
-			claim(120, 121, true)
+		"records that come again after offsets were set back are not": {
+			{0, 100, false, true},
+			{40, 60, false, true},
+			{60, 80, false, true},
+			{80, 120, false, true},
+			{120, 121, true, true},
 		},
 	} {
 		log++
 		t.Run(name, func(t *testing.T) {
-			part(t, func(first, next int64, want bool) {
-				t.Helper()
-				if fresh, err := s.Claim(t.Context(), log, first, next); err != nil || fresh != want {
-					t.Fatalf("claim of %d to %d: fresh %v, %v; want %v", first, next, fresh, err, want)
+			for _, c := range calls {
+				if fresh, err := s.Claim(t.Context(), log, c.first, c.next); err != nil || fresh != c.fresh {
+					t.Fatalf("claim of %d to %d: fresh %v, %v; want %v", c.first, c.next, fresh, err, c.fresh)
 				}
-			}, func(next int64) {
-				t.Helper()
-				if err := s.Settle(t.Context(), log, next); err != nil {
+				if !c.ends {
+					continue
+				}
+				if err := s.Settle(t.Context(), log, c.next); err != nil {
 					t.Fatal(err)
 				}
-			})
+			}
 		})
 	}
-	t.Run("of calls that claim the same records at one time, one is told that they are fresh", func(t *testing.T) {
-		const log = 1000
+	t.Run("of calls that claim the same records at one time, at most one is told that they are fresh", func(t *testing.T) {
+		log++
 		if _, err := s.Claim(t.Context(), log, 0, 5); err != nil {
 			t.Fatal(err)
 		}

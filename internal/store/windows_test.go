@@ -30,6 +30,7 @@ func TestWindows(t *testing.T) {
 		"AnEmptyWindowReadsAsNothing":          testAnEmptyWindowReadsAsNothing,
 		"TenThousandSymbolsInOneWindow":        testTenThousandSymbolsInOneWindow,
 		"QuietFences":                          testQuietFences,
+		"Claims":                               testClaims,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, s) })
 	}
