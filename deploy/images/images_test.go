@@ -148,11 +148,11 @@ func TestWhatIsBuiltIsAskedOfDockerWithItsArguments(t *testing.T) {
 	if err != nil || len(all) != 2 {
 		t.Fatalf("images %v, %v", all, err)
 	}
-	const common = "--build-arg VERSION=v7 --build-arg GIT_REVISION=abc --build-arg SOURCE_URL=https://example.com/ticktape --build-arg TARGETOS=linux --build-arg TARGETARCH=arm64 --build-arg GOPROXY"
+	const common = "--build-arg VERSION=v7 --build-arg GIT_REVISION=abc --build-arg SOURCE_URL=https://example.com/ticktape --build-arg GOPROXY"
 	contexts := t.TempDir()
 	for i, want := range []string{
-		"build --platform linux/arm64 --build-arg PROGRAM=connectors/yahoo " + common + " --tag registry.example:5000/team/ticktape-yahoo-connector:v7 --file deploy/images/connector.Dockerfile .",
-		"build --platform linux/arm64 " + common + " --tag registry.example:5000/team/ticktape-quotes:v7 " + filepath.Join(contexts, "quotes"),
+		"buildx build --load --platform linux/arm64 --build-arg PROGRAM=connectors/yahoo " + common + " --tag registry.example:5000/team/ticktape-yahoo-connector:v7 --file deploy/images/connector.Dockerfile .",
+		"buildx build --load --platform linux/arm64 " + common + " --tag registry.example:5000/team/ticktape-quotes:v7 " + filepath.Join(contexts, "quotes"),
 	} {
 		args, err := cfg.buildCommand(all[i], contexts)
 		if got := strings.Join(args, " "); err != nil || got != want {

@@ -184,12 +184,13 @@ func firstLine(s string) string {
 
 func (cfg *settings) build(ctx context.Context, images []image) error {
 	several := strings.Contains(cfg.Platforms, ",")
-	if several {
-		if !cfg.Push {
-			return service.Settingf("PLATFORMS=%s: an image of several platforms lies in a registry only: set PUSH=1, or name one platform", cfg.Platforms)
-		}
+	if several && !cfg.Push {
+		return service.Settingf("PLATFORMS=%s: an image of several platforms lies in a registry only: set PUSH=1, or name one platform", cfg.Platforms)
+	}
+	if cfg.Platforms != "" {
+		// The classic builder builds for its own platform only.
 		if err := exec.CommandContext(ctx, "docker", "buildx", "version").Run(); err != nil {
-			return errors.New("docker's buildx is missing, which builds for several platforms: install the package docker-buildx-plugin, or name one platform")
+			return errors.New("docker's buildx is missing, which builds for PLATFORMS: install the package docker-buildx-plugin, or do without PLATFORMS")
 		}
 	}
 	contexts, err := os.MkdirTemp("", "ticktape-images-")
@@ -231,17 +232,13 @@ func (cfg *settings) build(ctx context.Context, images []image) error {
 // functions are assembled, as faas-cli does it, in a folder of contexts.
 func (cfg *settings) buildCommand(im image, contexts string) ([]string, error) {
 	args := []string{"build"}
-	if strings.Contains(cfg.Platforms, ",") {
-		args = []string{"buildx", "build", "--push"}
+	switch {
+	case strings.Contains(cfg.Platforms, ","):
+		args = []string{"buildx", "build", "--push", "--platform", cfg.Platforms}
+	case cfg.Platforms != "":
+		args = []string{"buildx", "build", "--load", "--platform", cfg.Platforms}
 	}
 	buildArgs := slices.Concat(im.args, []string{"VERSION=" + cfg.Tag, "GIT_REVISION=" + cfg.Revision, "SOURCE_URL=" + cfg.SourceURL})
-	if cfg.Platforms != "" {
-		args = append(args, "--platform", cfg.Platforms)
-		if target := strings.Split(cfg.Platforms, "/"); !strings.Contains(cfg.Platforms, ",") && len(target) >= 2 {
-			// The classic builder tells it to nobody.
-			buildArgs = append(buildArgs, "TARGETOS="+target[0], "TARGETARCH="+target[1])
-		}
-	}
 	for _, variable := range []string{"GOPROXY", "GOFLAGS", "NPM_CONFIG_REGISTRY"} {
 		if os.Getenv(variable) != "" && (variable != "NPM_CONFIG_REGISTRY" || im.name == "dashboard") {
 			buildArgs = append(buildArgs, variable) // docker takes its value from the environment
