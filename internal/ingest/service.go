@@ -102,10 +102,12 @@ func (s *Service) problem(sum *Summary, err error) handler.Response {
 		case PartYahoo:
 			var y *yahoo.Error
 			status = http.StatusBadGateway
-			advice := "Check the network, YAHOO_URL and HTTPS_PROXY; SOURCE=simulated make run needs no Yahoo."
+			advice := "Check the network, YAHOO_URL and the proxy (YAHOO_PROXY, HTTPS_PROXY); SOURCE=simulated make run needs no Yahoo."
 			if errors.As(err, &y) && y.RetryAfter > 0 {
 				status, after = http.StatusServiceUnavailable, y.RetryAfter
-				advice = "It is asked again after the pause; fewer symbols or a slower schedule help where this goes on."
+				if y.Cause() != yahoo.Unreachable {
+					advice = "It is asked again after the pause; fewer symbols or a slower schedule help where this goes on."
+				}
 			}
 			detail = fmt.Sprintf("No quotes came from Yahoo: %v. %s", err, advice)
 		case PartKafka:

@@ -83,6 +83,7 @@ func TestSettingsThatCantBeUsedAreTold(t *testing.T) {
 // so that each new Service is fetch started anew.
 type pipeline struct {
 	*yahootest.Server
+	url    string
 	passed atomic.Int64
 	topic  string
 	group  string
@@ -107,6 +108,7 @@ func newPipeline(t *testing.T) *pipeline {
 	})
 	web := httptest.NewServer(p.Server)
 	t.Cleanup(web.Close)
+	p.url = web.URL
 	secrets(t)
 	for k, v := range map[string]string{
 		"CASSANDRA_KEYSPACE": cassandra.Keyspace, "CASSANDRA_TIMEOUT": cassandra.Timeout.String(), "FETCH_TIMEOUT": "60s",
@@ -290,52 +292,61 @@ func TestSizesInTheLogAddUpOverRestartsAndFailures(t *testing.T) {
 	}
 }
 
-func TestAnOpenCircuitIsTold(t *testing.T) {
+// TestWhatFailsIsNamed: none of these publishes anything, so they share a keyspace.
+func TestWhatFailsIsNamed(t *testing.T) {
 	p := newPipeline(t)
 	t.Setenv("YAHOO_ATTEMPTS", "1")
-	t.Setenv("YAHOO_CIRCUIT_FAILURES", "1")
-	t.Setenv("YAHOO_MAX_BACKOFF", "1m")
-	s := NewService()
-	p.Inject(yahootest.InternalError())
-	for range 2 { // the second is not sent
-		if status, body, _ := call(t, s, token); status != 503 || body["circuit"] != "open" || body["published"] != 0.0 {
-			t.Errorf("%d %v", status, body)
-		}
-	}
-}
-
-func TestYahoosRefusalsAreAnsweredWithRetryAfter(t *testing.T) {
-	p := newPipeline(t)
-	t.Setenv("YAHOO_ATTEMPTS", "1")
-	s := NewService()
-	p.Inject(yahootest.TooManyRequests("120"))
-	for range 2 { // the second is not sent
+	failing := func(t *testing.T, s *Service, detail string) (body map[string]any, header http.Header) {
+		t.Helper()
 		status, body, header := call(t, s, token)
-		seconds, _ := strconv.Atoi(header.Get("Retry-After"))
-		if status != 503 || seconds < 100 || seconds > 120 || !strings.Contains(body["detail"].(string), "rate limited") {
-			t.Errorf("%d %v %v", status, body, header)
+		if status != 503 || body["published"] != 0.0 || !strings.Contains(body["detail"].(string), detail) {
+			t.Errorf("%d %v, want %q", status, body, detail)
 		}
+		return body, header
 	}
-	if n := p.Calls("cookie"); n != 1 {
-		t.Errorf("%d calls, want one", n)
-	}
-}
-
-func TestWithoutCassandraAFreshStartPublishesNothing(t *testing.T) {
-	p := newPipeline(t)
-	t.Setenv("CASSANDRA_HOSTS", "127.0.0.1:1")
-	if status, body, _ := call(t, NewService(), token); status != 503 || !strings.Contains(body["detail"].(string), "CASSANDRA_HOSTS") {
-		t.Errorf("%d %v", status, body)
-	}
+	t.Run("a refusal, with Retry-After", func(t *testing.T) {
+		p.Inject(yahootest.TooManyRequests("120"))
+		defer p.Heal()
+		s := NewService()
+		for range 2 { // the second is not sent
+			_, header := failing(t, s, "rate limited")
+			if seconds, _ := strconv.Atoi(header.Get("Retry-After")); seconds < 100 || seconds > 120 {
+				t.Errorf("header %v", header)
+			}
+		}
+		if n := p.Calls("cookie"); n != 1 {
+			t.Errorf("%d calls, want one", n)
+		}
+	})
+	t.Run("an open circuit, with what helps against its cause", func(t *testing.T) {
+		t.Setenv("YAHOO_CIRCUIT_FAILURES", "1")
+		t.Setenv("YAHOO_MAX_BACKOFF", "1m")
+		p.Inject(yahootest.InternalError())
+		defer p.Heal()
+		broken := NewService()
+		t.Setenv("YAHOO_URL", "http://127.0.0.1:1")
+		away := NewService()
+		for range 2 { // the second is not sent
+			if body, _ := failing(t, away, "YAHOO_PROXY"); body["circuit"] != "open" {
+				t.Errorf("away: %v", body)
+			}
+		}
+		t.Setenv("YAHOO_URL", p.url)
+		for range 2 {
+			if body, _ := failing(t, broken, "slower schedule"); body["circuit"] != "open" {
+				t.Errorf("broken: %v", body)
+			}
+		}
+	})
+	t.Run("Cassandra that is away at the start", func(t *testing.T) {
+		t.Setenv("CASSANDRA_HOSTS", "127.0.0.1:1")
+		failing(t, NewService(), "CASSANDRA_HOSTS")
+	})
+	t.Run("Kafka that is away at the start", func(t *testing.T) {
+		t.Setenv("KAFKA_BROKERS", "127.0.0.1:1")
+		failing(t, NewService(), "KAFKA_BROKERS")
+	})
 	if ticks, _ := p.records(t); len(ticks) > 0 {
 		t.Errorf("%d records", len(ticks))
-	}
-}
-
-func TestWithoutKafkaItIsNamed(t *testing.T) {
-	newPipeline(t)
-	t.Setenv("KAFKA_BROKERS", "127.0.0.1:1")
-	if status, body, _ := call(t, NewService(), token); status != 503 || !strings.Contains(body["detail"].(string), "KAFKA_BROKERS") {
-		t.Errorf("%d %v", status, body)
 	}
 }
