@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/aws/aws-lambda-go/lambda/messages"
 	handler "github.com/openfaas/templates-sdk/go-http"
 	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
@@ -64,11 +65,13 @@ func (a *Adapter) kafka(ctx context.Context, payload []byte) ([]byte, error) {
 	_ = all.Wait() // no part returns an error there
 	out := itemFailures{Failures: []itemFailure{}}
 	var first error
+	inDoubt := false
 	for i := range batches {
 		if errs[i] == nil {
 			continue
 		}
 		b := &batches[i]
+		inDoubt = inDoubt || errors.Is(errs[i], errDoubt)
 		slog.Warn("records were not done and are delivered again", "topic", b.Topic, "partition", b.Partition, "offset", done[i], "records", len(b.Records), "error", errs[i])
 		var f itemFailure
 		f.Item.Partition, f.Item.Offset = b.Topic+"-"+strconv.Itoa(b.Partition), done[i]
@@ -77,11 +80,23 @@ func (a *Adapter) kafka(ctx context.Context, payload []byte) ([]byte, error) {
 			first = fmt.Errorf("partition %d of %s at offset %d: %w", b.Partition, b.Topic, done[i], errs[i])
 		}
 	}
-	if n := len(out.Failures); n > 0 && (n == len(batches) || !a.cfg.ReportFailures) {
-		return nil, fmt.Errorf("%d of %d partitions failed: %w", n, len(batches), first)
+	n := len(out.Failures)
+	if n > 0 {
+		first = fmt.Errorf("%d of %d partitions failed: %w", n, len(batches), first)
+	}
+	switch {
+	case inDoubt:
+		// Between invocations the process and its sockets stand still. What it may
+		// have left unsent must not be sent when it goes on, so it ends here.
+		return nil, messages.InvokeResponse_Error{Message: first.Error(), Type: "InDoubt", ShouldExit: true}
+	case n == len(batches) && n > 0, n > 0 && !a.cfg.ReportFailures:
+		return nil, first
 	}
 	return json.Marshal(out)
 }
+
+// errDoubt marks a call of which it is not known what it has applied, or still will.
+var errDoubt = errors.New("in doubt")
 
 // identify gives the batches the id of their topic, which AWS does not tell. It
 // is asked for at each event, so that a topic which was deleted and made again is
@@ -202,6 +217,9 @@ func (d *delivery) work(ctx context.Context, i, j int) error {
 			return err
 		}
 		return d.work(ctx, mid, j)
+	}
+	if v.Doubt {
+		return fmt.Errorf("%w: %s", errDoubt, v.Reason)
 	}
 	return errors.New(v.Reason)
 }

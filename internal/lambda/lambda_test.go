@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-lambda-go/lambda/messages"
 	gocmp "github.com/google/go-cmp/cmp"
 	handler "github.com/openfaas/templates-sdk/go-http"
 	"github.com/segmentio/kafka-go"
@@ -263,7 +264,9 @@ func TestWithoutAClaimNothingIsApplied(t *testing.T) {
 func TestAPartitionThatFailsKeepsNoOtherFromBeingDone(t *testing.T) {
 	later := func(b *trigger.Batch) handler.Response {
 		if b.Partition == 4 {
-			return trigger.Problem(http.StatusGatewayTimeout, "in doubt")
+			res := trigger.Problem(http.StatusServiceUnavailable, "away")
+			res.Header.Set("Retry-After", "1")
+			return res
 		}
 		return done(b)
 	}
@@ -274,7 +277,7 @@ func TestAPartitionThatFailsKeepsNoOtherFromBeingDone(t *testing.T) {
 		want   string
 		err    string
 	}{
-		{"the event comes again", false, "", "1 of 3 partitions failed: partition 4 of ticks at offset 10: status 504"},
+		{"the event comes again", false, "", "1 of 3 partitions failed: partition 4 of ticks at offset 10: status 503"},
 		{"only what failed comes again, where it is asked which", true, `{"batchItemFailures":[{"itemIdentifier":{"partition":"ticks-4","offset":10}}]}`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -301,6 +304,21 @@ func TestAPartitionThatFailsKeepsNoOtherFromBeingDone(t *testing.T) {
 			t.Errorf("answer %s", got)
 		}
 	})
+}
+
+func TestAProcessEndsThatMayHaveLeftAnIncrementUnderWay(t *testing.T) {
+	w := newWorld(t, func(b *trigger.Batch) handler.Response {
+		if b.Partition == 4 {
+			return trigger.Problem(http.StatusGatewayTimeout, "in doubt")
+		}
+		return done(b)
+	})
+	w.cfg.ReportFailures = true
+	_, err := w.Invoke(t.Context(), event(t, map[int][]int64{4: {10, 11}, 5: {1}}))
+	var exit messages.InvokeResponse_Error
+	if !errors.As(err, &exit) || !exit.ShouldExit || !strings.Contains(exit.Message, "partition 4 of ticks at offset 10: in doubt: status 504") || len(w.calls) != 2 {
+		t.Errorf("error %v after %q", err, w.calls)
+	}
 }
 
 func TestBadRecordsGoToTheDeadLetters(t *testing.T) {
@@ -357,7 +375,9 @@ func TestBadRecordsGoToTheDeadLetters(t *testing.T) {
 			case len(b.Records) > 2:
 				return trigger.Problem(http.StatusRequestEntityTooLarge, "too much")
 			case b.Records[0].Offset == 3:
-				return trigger.Problem(http.StatusServiceUnavailable, "away")
+				res := trigger.Problem(http.StatusServiceUnavailable, "away")
+				res.Header.Set("Retry-After", "1")
+				return res
 			}
 			return done(b)
 		})
