@@ -631,6 +631,10 @@ func TestBrokersAreFoundByTheNamesThatTheyTell(t *testing.T) {
 		if got, want := value(c, "KAFKA_CONTROLLER_QUORUM_VOTERS"), strings.Join(voters, ","); got != want {
 			t.Errorf("voters %s, want %s", got, want)
 		}
+		// Where the variable is not set, the image sets it, and overrides the file.
+		if v := value(c, "KAFKA_LISTENERS"); v != "CLIENT://:9092,CONTROLLER://:9093" {
+			t.Errorf("KAFKA_LISTENERS=%s", v)
+		}
 		if id := value(c, "CLUSTER_ID"); len(id) != 22 {
 			t.Errorf("CLUSTER_ID %q is not 16 bytes in base64", id)
 		}
