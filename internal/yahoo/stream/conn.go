@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -131,7 +132,7 @@ func (c *conn) session(ctx context.Context) (brought bool, err error) {
 	read := make(chan error, 1)
 	go func() {
 		for {
-			kind, frame, err := ws.ReadMessage()
+			kind, frame, err := readFrame(ws)
 			if err != nil {
 				read <- err
 				return
@@ -149,6 +150,17 @@ func (c *conn) session(ctx context.Context) (brought bool, err error) {
 	}
 	c.pool.closed(c)
 	return brought, err
+}
+
+// readFrame reads a message, and of one that is too large only so much that it
+// shows: the read limit counts what is on the wire, compressed.
+func readFrame(ws *websocket.Conn) (kind int, frame []byte, err error) {
+	kind, r, err := ws.NextReader()
+	if err != nil {
+		return kind, nil, err
+	}
+	frame, err = io.ReadAll(io.LimitReader(r, maxFrame+1))
+	return kind, frame, err
 }
 
 // write subscribes, unsubscribes and pings until the connection ends. It returns

@@ -396,7 +396,7 @@ func (e *entry) state() State {
 		return Silent
 	case e.onlyStale:
 		return Stale
-	case e.heard.IsZero():
+	case e.heard.IsZero(), e.conn.up.IsZero():
 		return Waiting
 	}
 	return Live

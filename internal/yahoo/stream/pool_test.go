@@ -282,6 +282,40 @@ func TestAStreamThatDiesAllTheTimeIsFollowed(t *testing.T) {
 
 // TestReconnectsDoNotStorm: twenty connections that are all cut at once, and then
 // refused, are begun no faster than they may.
+func TestOfAFrameThatUnpacksToMegabytesOnlyTheBeginningIsRead(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		upgrader := websocket.Upgrader{EnableCompression: true}
+		ws, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer ws.Close()
+		for _, text := range []string{strings.Repeat("A", 16<<20), "next"} {
+			if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
+				t.Error(err)
+			}
+		}
+		_, _, _ = ws.ReadMessage() // until the client leaves
+	}))
+	defer web.Close()
+	dialer := websocket.Dialer{EnableCompression: true}
+	ws, _, err := dialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(web.URL, "http"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	ws.SetReadLimit(maxFrame)
+	if _, frame, err := readFrame(ws); err != nil || len(frame) != maxFrame+1 {
+		t.Errorf("%d bytes, %v", len(frame), err)
+	} else if _, err := DecodeFrame(frame); err == nil {
+		t.Error("it is a frame")
+	}
+	if _, frame, err := readFrame(ws); err != nil || string(frame) != "next" {
+		t.Errorf("then %.20q, %v", frame, err)
+	}
+}
+
 func TestReconnectsDoNotStorm(t *testing.T) {
 	const perSecond = 20
 	b := newBed(t, yahootest.Options{Symbols: 20}, yahootest.StreamOptions{}, func(c *Config) {
@@ -292,6 +326,9 @@ func TestReconnectsDoNotStorm(t *testing.T) {
 	b.Streamer.Set(yahootest.StreamOptions{Refuse: http.StatusTooManyRequests})
 	b.Streamer.Cut()
 	testbed.Eventually(t, patience, "it was refused", func() bool { return len(b.Streamer.Dials()) > 40 })
+	if s := b.status("AAPL"); s.State != Waiting || s.Connected {
+		t.Errorf("without a connection: %+v", s)
+	}
 	b.Streamer.Set(yahootest.StreamOptions{})
 	testbed.Eventually(t, patience, "all are connected again", func() bool { return b.Streamer.Connections() == 20 })
 	dials := b.Streamer.Dials()

@@ -115,7 +115,7 @@ type State string
 
 // The states a symbol can be in.
 const (
-	// Waiting: nothing has come yet on its connection.
+	// Waiting: nothing has come yet on its connection, or that is down.
 	Waiting State = "waiting"
 	// Live: trades come, or its market is closed.
 	Live State = "live"
