@@ -72,14 +72,14 @@ await() {
 
 # ready NAMESPACE KIND/NAME…: whether all replicas are; prints what is missing.
 ready() {
-  local namespace=$1 object status missing=""
+  local namespace=$1 object generation seen want updated ready all missing=""
   shift
   for object in "$@"; do
-    status=$(k -n "$namespace" get "$object" -o 'jsonpath={.metadata.generation} {.status.observedGeneration} {.spec.replicas} {.status.updatedReplicas} {.status.readyReplicas} {.status.replicas}' 2>/dev/null)
-    # shellcheck disable=SC2086
-    set -- $status
-    if [ "${1:-a}" != "${2:-b}" ] || [ "${3:-a}" != "${4:-b}" ] || [ "${3:-a}" != "${5:-b}" ] || [ "${3:-a}" != "${6:-b}" ]; then
-      missing="$missing $object (${5:-0} of ${3:-?})"
+    IFS=, read -r generation seen want updated ready all <<EOF
+$(k -n "$namespace" get "$object" -o 'jsonpath={.metadata.generation},{.status.observedGeneration},{.spec.replicas},{.status.updatedReplicas},{.status.readyReplicas},{.status.replicas}' 2>/dev/null)
+EOF
+    if [ -z "$want" ] || [ "$generation" != "$seen" ] || [ "$want" != "$updated" ] || [ "$want" != "$ready" ] || [ "$want" != "$all" ]; then
+      missing="$missing $object (${ready:-0} of ${want:-?})"
     fi
   done
   [ -z "$missing" ] || { say "not ready:$missing"; return 1; }
