@@ -40,6 +40,7 @@ export class Detail {
   private readonly noteText = element('p');
   private readonly noteAction = element('button', '', '');
   private readonly live = element('button', 'go-live', 'Go to live');
+  private readonly off = element('button', 'quiet detail-remove', 'Remove');
   private readonly menu: IndicatorMenu;
   private readonly chart: ChartView;
   private symbol = '';
@@ -51,7 +52,11 @@ export class Detail {
   private sealed = '';
   private epoch: string | undefined;
 
-  constructor(private readonly app: App) {
+  /** remove takes a symbol off the watch list. */
+  constructor(
+    private readonly app: App,
+    private readonly remove: (symbol: string) => void,
+  ) {
     this.menu = new IndicatorMenu((chosen, sessions) => {
       const text = formatChosen(chosen) || 'none';
       app.settings.set({ indicators: text });
@@ -181,6 +186,8 @@ export class Detail {
     setText(this.percent, q ? percentText(q) : '');
     setText(this.meta, q ? [this.app.exchanges.nameOf(q.info.exchange), q.info.currency, this.marketText(symbol)].filter(Boolean).join(' · ') : '');
     const watched = this.app.watch.get(symbol);
+    this.off.hidden = !watched;
+    this.off.setAttribute('aria-label', `Remove ${symbol} from the watch list`);
     if (!q && watched?.state === 'unknown') setText(this.meta, watched.reason || 'Unknown symbol');
     this.box.dataset['source'] = q?.info.source ?? '';
     const decimals = q ? decimalsOf(q) : 2;
@@ -307,7 +314,14 @@ export class Detail {
     }
     this.last.id = 'price';
     const head = element('header', 'detail-head');
-    head.append(who, this.facts, this.price);
+    // Where nothing hovers the rows have no button for it.
+    this.off.type = 'button';
+    this.off.addEventListener('click', () => {
+      const { symbol } = this;
+      this.app.router.go({ symbol: '' });
+      this.remove(symbol);
+    });
+    head.append(who, this.facts, this.price, this.off);
 
     this.tools();
 

@@ -13,7 +13,7 @@ export function mount(host: HTMLElement, app: App): Mounted {
   const box = element('div', 'watch');
   const listTools = element('div');
   const list = new WatchList(app, listTools);
-  const detail = new Detail(app);
+  const detail = new Detail(app, (symbol) => list.remove(symbol));
   const divider = element('div', 'divider');
   const waiting = new Waiting(app);
   box.append(list.box, divider, detail.box, waiting.box);

@@ -163,6 +163,10 @@ export class WatchList {
     return known.includes('AAPL') ? 'AAPL' : (known[0] ?? this.shown[0] ?? '');
   }
 
+  remove(symbol: string): void {
+    void this.add.remove(symbol);
+  }
+
   openAdd(): void {
     this.add.button.click();
   }
@@ -266,6 +270,7 @@ export class WatchList {
     const ends = `${q.low} ${q.high}`;
     if (ends === row.ends) return;
     row.ends = ends;
+    row.track.title = `Day’s range: ${format(q.low!, decimalsOf(q))} to ${format(q.high!, decimalsOf(q))}`;
     setText(row.low, format(q.low!, decimalsOf(q)));
     setText(row.high, format(q.high!, decimalsOf(q)));
   }

@@ -191,6 +191,14 @@ async function scenes(t) {
     await t.shot(phone, 'phone-chart');
     await phone.goBack();
     await phone.locator('.list').waitFor();
+    // No finger meets a button that can't be seen: this one only leads to the chart, where the button is.
+    const cell = await phone.locator('#rows tr[data-symbol="JPM"] .c-symbol').boundingBox();
+    await phone.touchscreen.tap(cell.x + cell.width - 8, cell.y + cell.height / 2);
+    await says(phone, '.who-symbol', /^JPM$/);
+    await phone.getByRole('button', { name: 'Remove JPM from the watch list' }).tap();
+    await phone.locator('#rows tr[data-symbol="JPM"]').waitFor({ state: 'detached' });
+    await phone.locator('.list-note button', { hasText: 'Undo' }).tap();
+    await phone.locator('#rows tr[data-symbol="JPM"]').waitFor();
     assert.ok(await phone.locator('.detail').isHidden());
     await fits(phone, 'the list on a phone');
     await t.shot(phone, 'phone-list');

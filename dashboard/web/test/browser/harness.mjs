@@ -274,7 +274,7 @@ export async function agrees(page, service, symbols = '') {
   for (;;) {
     const { quotes } = await service.get(`/api/snapshot?symbols=${symbols}`);
     const wrong = [];
-    const shown = await page.evaluate((names) => names.map((s) => document.querySelector(`#rows tr[data-symbol="${s}"] .c-last`)?.innerText.trim()), quotes.map((q) => q.symbol));
+    const shown = await page.evaluate((names) => names.map((s) => document.querySelector(`#rows tr[data-symbol="${s}"] .c-last`)?.textContent.trim()), quotes.map((q) => q.symbol));
     quotes.forEach((q, i) => {
       const [whole, fraction = ''] = q.price.split('.');
       const want = `${Number(whole).toLocaleString('en-US')}.${fraction.padEnd({ 'EURUSD=X': 5 }[q.symbol] ?? 2, '0')}`;

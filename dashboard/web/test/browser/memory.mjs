@@ -10,12 +10,8 @@ export default async function memory(t) {
     const scripted = new Scripted({ symbols: 20 });
     const page = await t.page({ hash: '#/watch/AAPL', url: 'http://127.0.0.1:19999', before: async (p) => {
       await serveBuilt(p, (path, request) => scripted.api[path]?.(request));
-      // The stream is within the page, and so is its clock: both run as fast as they are told.
+      // The stream is within the page, as its clock is (harness.mjs): both run as fast as they are told.
       await p.addInitScript(() => {
-        const real = Date.now.bind(Date);
-        let ahead = 0;
-        Date.now = () => real() + ahead;
-        window.skip = (ms) => { ahead += ms; };
         window.WebSocket = class {
           constructor() {
             window.tell = (m) => this.onmessage?.({ data: JSON.stringify(m) });
