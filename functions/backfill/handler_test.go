@@ -36,7 +36,7 @@ func TestHandleBringsHistoryThatCandlesShow(t *testing.T) {
 	}
 	for name, value := range map[string]string{
 		"CASSANDRA_KEYSPACE": cfg.Keyspace, "CASSANDRA_TIMEOUT": cfg.Timeout.String(), "SECRETS_DIR": dir, "YAHOO_URL": web.URL, "YAHOO_RATE": "100",
-		"SYMBOLS": "KO", "BACKFILL_ADDED": "1d:1mo",
+		"SYMBOLS": "KO", "BACKFILL_ADDED": "1d:5d", "YAHOO_TIMEOUT": "1m", "BACKFILL_TIME": "30s", // for a machine that is busy
 	} {
 		t.Setenv(name, value)
 	}
@@ -59,7 +59,7 @@ func TestHandleBringsHistoryThatCandlesShow(t *testing.T) {
 	call("POST", "symbol=NOSUCH&interval=1d", token, 502, "No data found, symbol may be delisted")
 	call("POST", "symbol=aapl&interval=1h&range=1d", token, 200, `"symbol":"AAPL","interval":"1h","range":"1d","prepost":true,"state":"done"`)
 	call("GET", "symbol=AAPL", "", 200, `"interval":"1d","range":"1d","prepost":true,"state":"done"`)
-	call("GET", "", "", 200, `"symbol":"KO","interval":"1d","range":"1mo","prepost":true,"state":"queued"`)
+	call("GET", "", "", 200, `"symbol":"KO","interval":"1d","range":"5d","prepost":true,"state":"queued"`)
 	call("POST", "", token, 200, `{"jobs":[]}`)
 	call("GET", "symbol=KO", "", 200, `"state":"done"`)
 
