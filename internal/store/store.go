@@ -152,6 +152,7 @@ func (c Config) cluster(keyspace string) (*gocql.ClusterConfig, error) {
 	cluster.ConnectTimeout = c.Timeout
 	cluster.WriteTimeout = c.Timeout
 	cluster.PageSize = 20_000
+	cluster.Dialer = dialer{net.Dialer{Timeout: c.Timeout}}
 	// Reconnects must be quick: a function that is called while Cassandra
 	// restarts answers 503 and is asked again.
 	cluster.ReconnectInterval = time.Second
@@ -165,6 +166,21 @@ func (c Config) cluster(keyspace string) (*gocql.ClusterConfig, error) {
 		cluster.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: strings.TrimSpace(string(pw))}
 	}
 	return cluster, nil
+}
+
+// dialer makes connections that take with them what they have not sent when they
+// are closed, or their process is killed: an increment that its sender has given up
+// should not arrive after all.
+type dialer struct{ net.Dialer }
+
+func (d dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := d.Dialer.DialContext(ctx, network, addr)
+	if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
+		if err := tcp.SetLinger(0); err != nil {
+			return nil, errors.Join(err, tcp.Close())
+		}
+	}
+	return conn, err
 }
 
 func (c Config) checkCommitlog(ctx context.Context, session *gocql.Session) error {
