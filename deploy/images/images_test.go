@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/openfaas/go-sdk/stack"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 
 	"ticktape/deploy/local/servers"
 	"ticktape/internal/bus"

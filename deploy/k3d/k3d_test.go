@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/openfaas/go-sdk/stack"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 
 	"ticktape/internal/service"
 	"ticktape/internal/trigger"
