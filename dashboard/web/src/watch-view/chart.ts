@@ -18,8 +18,6 @@ const usualCandles = 140;
 const fewestCandles = 40;
 /** Older candles are asked for when this many are left at the left edge. */
 const nearEdge = 40;
-/** A correction further back than this is drawn with all the rest. */
-const fewUpdates = 60;
 
 /** What stands over the chart instead of candles, or above them as a note. */
 export type ChartNote = { kind: 'none' | 'loading' } | { kind: 'empty' | 'unknown' | 'error' | 'warning'; text: string };
@@ -193,12 +191,13 @@ export class ChartView {
     const starts = [...this.changed].sort((a, b) => a - b);
     this.changed.clear();
     const newest = this.bars.at(-1)?.time ?? -Infinity;
-    const first = this.index.get(starts[0]!) ?? this.bars.length;
-    // A candle that was not there, among those that are, or one of long ago.
-    if (this.bars.length === 0 || starts.some((s) => s < newest && !this.index.has(s)) || this.bars.length - first > fewUpdates) {
+    // Updates of the past make the library lose points of lines that have gaps, and
+    // later fail to draw at all. So it is only told of the newest bar and of later ones.
+    if (this.bars.length === 0 || starts.some((s) => s < newest)) {
       this.drawAll(true);
       return;
     }
+    const had = this.bars.length;
     for (const start of starts) {
       const c = this.candles?.candle(start);
       if (!c) continue;
@@ -206,19 +205,15 @@ export class ChartView {
       this.index.set(start, i);
       this.list[i] = c;
       this.bars[i] = barOf(c);
-      // A late trade corrects its candle.
-      this.series.update(candleOf(c), start < newest);
-      this.volume?.update(this.volumeOf(c), start < newest);
+      this.series.update(candleOf(c));
+      this.volume?.update(this.volumeOf(c));
     }
-    const from = Math.min(first, this.bars.length - 1);
+    const from = Math.min(starts[0] === newest ? had - 1 : had, this.bars.length - 1);
     this.recompute(from);
     for (const d of this.drawn) {
       // A line that may be broken shows it at the bar before.
-      for (let i = d.ends ? Math.max(from - 1, 0) : from; i < this.bars.length; i++) {
-        const before = this.bars[i]!.time < newest;
-        // Where a line had no point there is none to take away: the library would take the next.
-        if (d.line[i] !== null || !before) d.series.update(this.point(d, i), before);
-      }
+      if (d.ends && this.bars.length > had) d.series.setData(this.bars.map((_, i) => this.point(d, i)));
+      else for (let i = from; i < this.bars.length; i++) d.series.update(this.point(d, i));
     }
     this.on.read();
   }
