@@ -131,7 +131,7 @@ func TestDockerfilesCopyWhatThereIsAndEndInAnImageWithNothingElse(t *testing.T) 
 
 func TestWhatIsBuiltIsAskedOfDockerWithItsArguments(t *testing.T) {
 	t.Chdir(root)
-	t.Setenv("GOPROXY", "https://proxy.example")
+	t.Setenv("GOPROXY", "off")
 	t.Setenv("GOFLAGS", "")
 	t.Setenv("NPM_CONFIG_REGISTRY", "")
 	t.Setenv("NAMES", "yahoo-connector quotes")

@@ -19,6 +19,8 @@ func (b *batcher) come(offset int64) {
 
 func TestRecordsWaitForOthersOnlyWhereCallsWouldComeTooClose(t *testing.T) {
 	const wait = 50 * time.Millisecond
+	// In a bubble time passes only while all wait for it: sleeps cost none, and the
+	// times are exact.
 	synctest.Test(t, func(t *testing.T) {
 		b := newBatcher(1000, func() int { return 1 << 20 }, wait, 0, func() *trigger.Encoder {
 			return trigger.NewEncoder(trigger.Protobuf, "ticks", [16]byte{1}, 0)
