@@ -39,6 +39,7 @@ var longest = []string{"./internal/live", "./dashboard", "./deploy/local/servers
 // fuzzed are the decoders that meet other people's bytes first.
 var fuzzed = [][2]string{
 	{"./internal/tick", "FuzzDecode"},
+	{"./internal/tick", "FuzzQuickJSON"},
 	{"./internal/tick", "FuzzParsePrice"},
 	{"./internal/yahoo", "FuzzDecodeQuotes"},
 	{"./internal/yahoo", "FuzzDecodeChart"},

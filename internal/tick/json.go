@@ -80,10 +80,18 @@ type jsonDecoder struct {
 	field func(d *jx.Decoder, name []byte) error // a method value made once
 }
 
-// decode reads one object, behind which nothing but white space may come. A field
+// decode reads one tick. The strings of t may alias b.
+func (j *jsonDecoder) decode(b []byte, t *Tick) error {
+	if quick(b, t) {
+		return nil
+	}
+	return j.general(b, t)
+}
+
+// general reads one object, behind which nothing but white space may come. A field
 // that is null is as if it were absent, and of one that is there twice the last
 // counts. The strings of t may alias b.
-func (j *jsonDecoder) decode(b []byte, t *Tick) error {
+func (j *jsonDecoder) general(b []byte, t *Tick) error {
 	if j.field == nil {
 		j.field = j.read
 	}

@@ -270,6 +270,41 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// What is read quickly is what the decoder that knows all of JSON reads.
+func FuzzQuickJSON(f *testing.F) {
+	tk := apple()
+	b, err := JSON.Append(nil, &tk)
+	if err != nil {
+		f.Fatal(err)
+	}
+	var got Tick
+	if !quick(b, &got) || got != tk {
+		f.Fatalf("%s is read as %+v", b, got)
+	}
+	f.Add(b)
+	for _, text := range []string{
+		`{}`, `{"symbol":"A"}`, `{"symbol":"A"} `, `{"symbol":"\u0041"}`, `{"symbol":"A","symbol":"B"}`, `{"symbol":null}`, `{"symbol":"A",}`,
+		`{"price":1.5}`, `{"price":-1.25}`, `{"price":01}`, `{"price":1.}`, `{"price":.5}`, `{"price":"1.5"}`, `{"price":1e3}`, `{"price":0.123456785}`,
+		`{"price":9999999999.99999999}`, `{"price":12345678901.5}`, `{"size":-0}`, `{"size":007}`, `{"size":999999999999999999}`, `{"size":9999999999999999999}`,
+		`{"size":1,"size":2}`, `{"size":-}`, `{"other":1}`, `{"market_state":"regular","source":"yahoo"}`, `{"symbol":"A"}{"symbol":"B"}`, `{"seq":1}}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var fast, all Tick
+		if !quick(b, &fast) {
+			return
+		}
+		var j jsonDecoder
+		if err := j.general(b, &all); err != nil {
+			t.Fatalf("%s is refused: %v", b, err)
+		}
+		if fast != all {
+			t.Fatalf("%s is read as %+v, not %+v", b, fast, all)
+		}
+	})
+}
+
 func BenchmarkDecode(b *testing.B) {
 	tk := apple()
 	for _, e := range []Encoding{Protobuf, JSON} {
