@@ -2,6 +2,7 @@ package history
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"ticktape/internal/chunk"
@@ -168,6 +169,9 @@ func (g *grouping) window(start int64) *windowGroups {
 // at a time. What emit gets stays untouched.
 func (g *grouping) chunks(emit func(start int64, chunks []store.Chunk)) {
 	for _, w := range g.windows {
+		// In the order of Cassandra's rows: a node takes less time for a batch that it
+		// need not sort.
+		slices.SortFunc(w.groups, func(i, j int32) int { return strings.Compare(g.groups[i].symbol, g.groups[j].symbol) })
 		for groups := range slices.Chunk(w.groups, chunksAWrite) {
 			size := 0
 			for _, n := range groups {

@@ -42,9 +42,10 @@ func TestSumsAreExactInFullWidth(t *testing.T) {
 	})
 }
 
-func TestPartsAddUpInCountersOfTheirOwn(t *testing.T) {
+func TestPartsAndDigitsAddUpInCountersOfTheirOwn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var hi, lo int64
+		var digits [3]int64
 		var want Sum
 		for range rapid.IntRange(1, 50).Draw(t, "batches") {
 			var s Sum
@@ -53,16 +54,35 @@ func TestPartsAddUpInCountersOfTheirOwn(t *testing.T) {
 			if !ok {
 				t.Fatalf("%v does not fit its parts", s.big())
 			}
-			if l < 0 || l >= 1<<32 {
+			if l < 0 || l >= small || h != 0 && l >= 1<<32 {
 				t.Fatalf("low part %d of %v", l, s.big())
 			}
 			hi, lo = hi+h, lo+l
+			top, mid, low := s.Digits()
+			if low < 0 || low >= small || mid < 0 || mid >= 1<<32 || (top != 0 || mid != 0) && low >= 1<<32 {
+				t.Fatalf("digits %d and %d of %v", mid, low, s.big())
+			}
+			digits[0], digits[1], digits[2] = digits[0]+top, digits[1]+mid, digits[2]+low
 			want.Add(s)
 		}
 		if got := FromParts(hi, lo); got != want {
-			t.Fatalf("%v, want %v", got.big(), want.big())
+			t.Fatalf("%v of parts, want %v", got.big(), want.big())
+		}
+		if got := FromDigits(digits[0], digits[1], digits[2]); got != want {
+			t.Fatalf("%v of digits, want %v", got.big(), want.big())
 		}
 	})
+}
+
+func TestASmallSumChangesTheLowestCounterOnly(t *testing.T) {
+	for _, s := range []Sum{{}, {0, 1}, {0, small - 1}} {
+		if hi, lo, ok := s.Parts(); !ok || hi != 0 || uint64(lo) != s.Lo {
+			t.Errorf("%v has the parts %d and %d", s.big(), hi, lo)
+		}
+		if hi, mid, lo := s.Digits(); hi != 0 || mid != 0 || uint64(lo) != s.Lo {
+			t.Errorf("%v has the digits %d, %d and %d", s.big(), hi, mid, lo)
+		}
+	}
 }
 
 func TestPartsOfASumTooLargeAreRefused(t *testing.T) {
