@@ -170,15 +170,17 @@ memtable:
       class_name: TrieMemtable
     default:
       inherits: trie
-memtable_allocation_type: heap_buffers
+memtable_allocation_type: offheap_objects
 memtable_heap_space: %[5]dMiB
-memtable_offheap_space: 128MiB
+memtable_offheap_space: %[5]dMiB
 memtable_flush_writers: 1
 sstable:
   selected_format: bti
 storage_compatibility_mode: NONE
 key_cache_size: 16MiB
-counter_cache_size: 32MiB
+# Each window's counters are new, and are read from the memtable in less time
+# than the cache takes to keep them.
+counter_cache_size: 0MiB
 row_cache_size: 0MiB
 file_cache_size: 64MiB
 networking_cache_size: 32MiB
