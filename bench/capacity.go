@@ -38,12 +38,21 @@ func (c capacity) String() string {
 	return fmt.Sprintf("%s, %s, %d partitions, %s symbols, %s ticks", what, encodingName(c.encoding), c.partitions, thousands(c.symbols), thousands(c.ticks))
 }
 
-// span is the event time of every backlog.
-const span = 20 * time.Minute
+// span is the event time of so many ticks: a larger backlog is one of a longer
+// time, not of a busier market.
+func span(ticks int64) time.Duration {
+	return time.Duration(float64(20*time.Minute) * float64(ticks) / standardTicks)
+}
 
-// market begins with the present minute, so that no tick is late.
+// market begins with the present minute, so that no tick is late, unless it would
+// then reach further ahead than ticks may.
 func (c capacity) market(now time.Time) replay.Market {
-	return replay.Market{Seed: 1, Symbols: c.symbols, Ticks: c.ticks, Start: now.Truncate(time.Minute), Span: span}
+	const ahead = 40 * time.Minute
+	length := span(c.ticks)
+	return replay.Market{
+		Seed: 1, Symbols: c.symbols, Ticks: c.ticks,
+		Start: now.Add(-max(length-ahead, 0)).Truncate(time.Minute), Span: length,
+	}
 }
 
 // limit bounds one run of the largest backlog that the figures here are of.

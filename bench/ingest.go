@@ -54,7 +54,7 @@ func (p replayed) run(ctx context.Context, r *rig) (res *ingested, err error) {
 	start := time.Now().Truncate(time.Minute).UTC()
 	m := b.meter()
 	cmd := exec.CommandContext(ctx, filepath.Join(r.cfg.Bin, "replay"),
-		fmt.Sprint("-ticks=", p.ticks), fmt.Sprint("-symbols=", p.symbols), "-encoding="+encodingName(p.encoding), "-start="+start.Format(time.RFC3339), fmt.Sprint("-span=", span))
+		fmt.Sprint("-ticks=", p.ticks), fmt.Sprint("-symbols=", p.symbols), "-encoding="+encodingName(p.encoding), "-start="+start.Format(time.RFC3339), fmt.Sprint("-span=", span(p.ticks)))
 	cmd.Env = process.Environ(b.env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -72,7 +72,7 @@ func (p replayed) run(ctx context.Context, r *rig) (res *ingested, err error) {
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		res.peak["replay"] = usage.Maxrss << 10
 	}
-	source, err := replay.Market{Seed: 1, Symbols: p.symbols, Ticks: p.ticks, Start: start, Span: span}.Open()
+	source, err := replay.Market{Seed: 1, Symbols: p.symbols, Ticks: p.ticks, Start: start, Span: span(p.ticks)}.Open()
 	if err != nil {
 		return nil, err
 	}
