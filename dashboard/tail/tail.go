@@ -66,7 +66,7 @@ const (
 	maxBytes  = 1 << 20
 	// pause is put between two fetches that find the end. A fetch that waits there
 	// is work for Kafka with every write, and browsers are sent changes less often.
-	pause = 15 * time.Millisecond
+	pause = 25 * time.Millisecond
 
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 2 * time.Second

@@ -36,7 +36,7 @@ const (
 	blockTicks = 20_000
 	// paceEvery is how often a paced replay publishes what has come due: each time
 	// is a request to every partition.
-	paceEvery = 10 * time.Millisecond
+	paceEvery = 25 * time.Millisecond
 	// publishRetries bounds how often a block is tried again.
 	publishRetries = 5
 )
@@ -54,12 +54,9 @@ type block struct {
 func Publish(ctx context.Context, to Publisher, from Source, opt Options) (published int64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	free, full := make(chan *block, 2), make(chan *block)
+	// While Kafka takes one block the next is encoded.
 	free <- &block{}
-	if opt.Rate <= 0 {
-		// While Kafka takes one block the next is encoded. At a rate there is time
-		// enough, and what was encoded early would be old when its turn comes.
-		free <- &block{}
-	}
+	free <- &block{}
 	encoded := make(chan struct{})
 	go func() {
 		defer close(encoded)
