@@ -54,7 +54,8 @@ func (rs *results) median(c capacity) (m result, low, high float64, ok bool) {
 		return m, 0, 0, false
 	}
 	slices.SortFunc(runs, func(a, b result) int { return cmp.Compare(a.rate(), b.rate()) })
-	return runs[len(runs)/2], runs[0].rate(), runs[len(runs)-1].rate(), true
+	// Of an even number, the worse of the two in the middle.
+	return runs[(len(runs)-1)/2], runs[0].rate(), runs[len(runs)-1].rate(), true
 }
 
 // write prints all tables, as Markdown.
