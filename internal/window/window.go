@@ -53,10 +53,10 @@ func (s *Sum) Sub(o Sum) {
 
 // small bounds sums that go into the lowest part whole, so that most leave the
 // other counters alone: each counter that changes costs the node as much as a row.
-// 2^25 such sums still fit the counter. They can't be more: each comes with a call
-// that takes longer than 2.5 ms, for two writes that are synced one after the
-// other, and windows are counted for no longer than 23 hours.
-const small = 1 << 38
+// 2^27 such sums still fit the counter. They can't be more: each comes with a call
+// that takes longer than 0.62 ms, for a read and two writes that are synced one
+// after the other, and windows are counted for no longer than 23 hours.
+const small = 1 << 36
 
 // Parts splits the sum into the two numbers that go into a pair of counters,
 // hi × 2^32 + lo, where hi is 0 for small sums, and else 0 ≤ lo < 2^32. ok is
