@@ -35,8 +35,10 @@ type SymbolState struct {
 }
 
 // MaxSymbols is how many symbols one Count can take: its mutation can't be
-// split, and a node refuses one above half a commit log segment (16 MiB).
-const MaxSymbols = 20_000
+// split. A node refuses one above half a commit log segment (16 MiB), and one
+// that it has not applied in 5 s (counter_write_request_timeout) is in doubt,
+// while a busy small machine takes a tenth of a millisecond for each symbol.
+const MaxSymbols = 10_000
 
 // ErrNotApplied is wrapped by an error of Count after which the increment has
 // not been applied and never will be.
