@@ -1,20 +1,20 @@
 package bus
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"golang.org/x/sync/errgroup"
 )
 
 // Producer publishes to one topic. It is safe for concurrent use. What a call
-// publishes goes out at once, with one request for each partition, so a caller
+// publishes goes out at once, in as few requests as it fits into, so a caller
 // that has many messages hands them over together.
 type Producer struct {
 	client   *Client
@@ -23,9 +23,9 @@ type Producer struct {
 	part     func(key []byte) []byte
 	once     bool
 
-	mu         sync.Mutex
-	partitions []int // their numbers
-	counted    time.Time
+	mu    sync.Mutex
+	info  Info
+	asked time.Time // when Kafka said so
 }
 
 // Producer makes a producer. Records with the same key go to the same partition,
@@ -82,34 +82,18 @@ func (p *Producer) Publish(ctx context.Context, msgs []kafka.Message) error {
 		return nil
 	}
 	failed := make([]error, len(msgs))
-	numbers, err := p.numbers(ctx)
+	partitions, err := p.count(ctx)
 	if err != nil {
 		for i := range failed {
 			failed[i] = err
 		}
 		return p.fail(failed)
 	}
-	var requests errgroup.Group
-	for partition, list := range p.split(msgs, numbers) {
-		if len(list) == 0 {
-			continue
-		}
-		requests.Go(func() error {
-			var err error
-			for len(list) > 0 {
-				run := list[:p.fits(msgs, list)]
-				if err == nil {
-					err = p.produce(ctx, partition, msgs, run)
-				}
-				for _, i := range run {
-					failed[i] = err
-				}
-				list = list[len(run):]
-			}
-			return err
-		})
+	var lanes errgroup.Group
+	for _, lane := range p.lanes(msgs, partitions) {
+		lanes.Go(func() error { return p.drive(ctx, msgs, lane, failed) })
 	}
-	if requests.Wait() == nil {
+	if lanes.Wait() == nil {
 		return nil
 	}
 	return p.fail(failed)
@@ -129,35 +113,95 @@ func (p *Producer) fail(failed []error) error {
 	return pe
 }
 
+// part is messages of one partition, as places in a slice of messages.
+type part struct {
+	partition int
+	run       []int32
+	size      int // bytes, about
+}
+
 // split lists the messages of each partition.
-func (p *Producer) split(msgs []kafka.Message, numbers []int) [][]int32 {
-	lists := make([][]int32, len(numbers))
+func (p *Producer) split(msgs []kafka.Message, partitions int) []part {
+	parts := make([]part, partitions)
+	numbers := make([]int, partitions)
+	for n := range numbers {
+		numbers[n], parts[n].partition = n, n
+	}
 	var balancer kafka.Murmur2Balancer
 	for i := range msgs {
-		n := balancer.Balance(kafka.Message{Key: p.part(msgs[i].Key)}, numbers...)
-		if lists[n] == nil {
-			lists[n] = make([]int32, 0, len(msgs)/len(numbers)+8)
+		m := &msgs[i]
+		to := &parts[balancer.Balance(kafka.Message{Key: p.part(m.Key)}, numbers...)]
+		if to.run == nil {
+			to.run = make([]int32, 0, len(msgs)/partitions+8)
 		}
-		lists[n] = append(lists[n], int32(i))
+		to.run = append(to.run, int32(i))
+		to.size += recordSize(m)
 	}
-	return lists
+	return slices.DeleteFunc(parts, func(t part) bool { return len(t.run) == 0 })
+}
+
+// laneBytes is up to how much goes to several partitions in one request. It costs
+// Kafka less than a request for each, but the partitions are written one after
+// the other then.
+const laneBytes = 256 << 10
+
+// lanes puts together what is sent together: partitions with little to send each.
+func (p *Producer) lanes(msgs []kafka.Message, partitions int) (lanes [][]part) {
+	size := laneBytes
+	for _, t := range p.split(msgs, partitions) {
+		if size += t.size; size > laneBytes {
+			lanes, size = append(lanes, nil), t.size
+		}
+		last := &lanes[len(lanes)-1]
+		*last = append(*last, t)
+	}
+	return lanes
+}
+
+// drive sends the messages of a lane, and notes for each why it failed.
+func (p *Producer) drive(ctx context.Context, msgs []kafka.Message, lane []part, failed []error) (err error) {
+	if len(lane) > 1 {
+		for n, e := range p.produce(ctx, msgs, lane) {
+			for _, i := range lane[n].run {
+				failed[i] = e
+			}
+			if err == nil {
+				err = e
+			}
+		}
+		return err
+	}
+	t := lane[0]
+	for rest := t.run; len(rest) > 0; rest = rest[len(t.run):] {
+		t.run = rest[:p.fits(msgs, rest)]
+		if err == nil {
+			err = p.produce(ctx, msgs, []part{t})[0]
+		}
+		for _, i := range t.run {
+			failed[i] = err
+		}
+	}
+	return err
 }
 
 // recordOverhead is above what frames a record: lengths, and what is relative to
 // the batch.
 const recordOverhead = 40
 
+func recordSize(m *kafka.Message) int {
+	size := recordOverhead + len(m.Key) + len(m.Value)
+	for i := range m.Headers {
+		size += len(m.Headers[i].Key) + len(m.Headers[i].Value)
+	}
+	return size
+}
+
 // fits tells how many of the messages in the list go into one request. A message
 // that is too large by itself is Kafka's to refuse.
 func (p *Producer) fits(msgs []kafka.Message, list []int32) int {
 	size := 0
 	for n, i := range list {
-		m := &msgs[i]
-		size += recordOverhead + len(m.Key) + len(m.Value)
-		for _, h := range m.Headers {
-			size += len(h.Key) + len(h.Value)
-		}
-		if size > p.maxBytes && n > 0 {
+		if size += recordSize(&msgs[i]); size > p.maxBytes && n > 0 {
 			return n
 		}
 	}
@@ -169,29 +213,52 @@ const (
 	// were idle while the broker was started again all do.
 	attempts = 3
 	// unsettled is how long a request that was refused for the moment is tried again:
-	// the partition has no leader, or the transport does not know yet which.
+	// the partition has no leader, or the broker does not know that it leads.
 	unsettled  = 2 * metadataTTL
 	retryPause = 100 * time.Millisecond
 )
 
-func (p *Producer) produce(ctx context.Context, partition int, msgs []kafka.Message, run []int32) error {
+// produce sends each part until it is written, or is not to be tried again. It
+// returns what is wrong with each of them.
+func (p *Producer) produce(ctx context.Context, msgs []kafka.Message, parts []part) []error {
+	errs := make([]error, len(parts))
+	open := make([]int, len(parts)) // the places of those that are not settled
+	for n := range open {
+		open[n] = n
+	}
 	for start, sent := time.Now(), 1; ; sent++ {
-		err := p.request(ctx, partition, &records{msgs: msgs, run: run})
-		var refused kafka.Error
-		switch answered := errors.As(err, &refused); {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return errors.Join(ctx.Err(), err)
-		case answered && (!refused.Temporary() || time.Since(start) > unsettled):
-			return err
-		case !answered && sent >= attempts:
-			return err
-		case p.once && !unwritten(refused):
-			return err
+		now := make([]part, len(open))
+		for k, n := range open {
+			now[k] = parts[n]
+		}
+		again := open[:0]
+		for k, err := range p.request(ctx, msgs, now) {
+			n := open[k]
+			errs[n] = err
+			if err != nil && ctx.Err() != nil {
+				errs[n] = errors.Join(ctx.Err(), err)
+			} else if err != nil && p.mayRetry(err, sent, time.Since(start)) {
+				again = append(again, n)
+			}
+		}
+		if open = again; len(open) == 0 {
+			return errs
 		}
 		pause(ctx, retryPause)
 	}
+}
+
+// mayRetry sorts out the errors that trying again may mend, after so many
+// requests in such a time.
+func (p *Producer) mayRetry(err error, sent int, passed time.Duration) bool {
+	var refused kafka.Error
+	switch answered := errors.As(err, &refused); {
+	case p.once && !unwritten(refused):
+		return false
+	case answered:
+		return refused.Temporary() && passed <= unsettled
+	}
+	return sent < attempts
 }
 
 // unwritten tells whether the broker refused a request before it wrote anything.
@@ -203,91 +270,158 @@ func unwritten(refused kafka.Error) bool {
 	return false
 }
 
-func (p *Producer) request(ctx context.Context, partition int, records *records) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	resp, err := p.client.kafka.Produce(ctx, &kafka.ProduceRequest{
-		Topic: p.topic, Partition: partition,
-		// Nothing counts as published before every in-sync replica has it.
-		RequiredAcks: kafka.RequireAll,
-		Compression:  kafka.Lz4,
-		Records:      records,
-	})
+// request sends the parts, with one request to each broker that leads some of
+// them, and returns what is wrong with each.
+func (p *Producer) request(ctx context.Context, msgs []kafka.Message, parts []part) []error {
+	errs := make([]error, len(parts))
+	leaders, err := p.leaders(ctx)
 	if err != nil {
-		return err
+		for n := range errs {
+			errs[n] = err
+		}
+		return errs
 	}
-	return resp.Error
+	byLeader := map[int32][]int{}
+	for n, t := range parts {
+		leader := int32(-1)
+		if t.partition < len(leaders) {
+			leader = leaders[t.partition]
+		}
+		if leader < 0 {
+			errs[n] = kafka.LeaderNotAvailable
+			continue
+		}
+		byLeader[leader] = append(byLeader[leader], n)
+	}
+	var requests errgroup.Group
+	for leader, places := range byLeader {
+		requests.Go(func() error {
+			some := make([]part, len(places))
+			for k, n := range places {
+				some[k] = parts[n]
+			}
+			for k, err := range p.send(ctx, leader, msgs, some) {
+				errs[places[k]] = err
+			}
+			return nil
+		})
+	}
+	_ = requests.Wait() // each part has its own error
+	if slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
+		p.forget()
+	}
+	return errs
 }
 
-// numbers returns the numbers of the topic's partitions.
-func (p *Producer) numbers(ctx context.Context) ([]int, error) {
+// writing is what a request is made in.
+type writing struct {
+	batchEncoder
+	body wbuf
+}
+
+var writings = sync.Pool{New: func() any { return &writing{} }}
+
+// send makes one request of the parts to the broker that leads them all.
+func (p *Producer) send(ctx context.Context, leader int32, msgs []kafka.Message, parts []part) []error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	errs := make([]error, len(parts))
+	fail := func(err error) []error {
+		for n := range errs {
+			errs[n] = err
+		}
+		return errs
+	}
+	w := writings.Get().(*writing)
+	w.body = w.body[:0]
+	w.body.null()    // no transaction
+	w.body.int16(-1) // nothing counts as published before every in-sync replica has it
+	w.body.int32(int32(callTimeout.Milliseconds()))
+	w.body.length(1)
+	w.body.string(p.topic)
+	w.body.length(len(parts))
+	for _, t := range parts {
+		batch, err := w.encode(msgs, t.run)
+		if err != nil {
+			return fail(err)
+		}
+		w.body.int32(int32(t.partition))
+		w.body.length(len(batch))
+		w.body = append(w.body, batch...)
+		w.body.noTags()
+	}
+	w.body.noTags()
+	w.body.noTags()
+	// Version 9 is the first of the flexible ones.
+	r, err := p.client.do(ctx, &exchange{key: protocol.Produce, version: 9, broker: leader, body: w.body})
+	if err != nil {
+		return fail(err) // and the transport may still be writing from w
+	}
+	writings.Put(w)
+	return p.answer(&r, parts, errs)
+}
+
+// errUnanswered is of a partition that the broker's answer passes over.
+var errUnanswered = fmt.Errorf("%w: a partition is missing", errMalformed)
+
+// answer reads what became of each part.
+func (p *Producer) answer(r *rbuf, parts []part, errs []error) []error {
+	for n := range errs {
+		errs[n] = errUnanswered
+	}
+	r.each(func() {
+		r.bytes() // topic
+		r.each(func() {
+			partition, code := r.int32(), r.int16()
+			r.take(3 * 8) // base offset, log append time, log start offset
+			r.each(func() { r.int32(); r.bytes(); r.tags() })
+			why := r.string()
+			r.tags()
+			n := slices.IndexFunc(parts, func(t part) bool { return int32(t.partition) == partition })
+			switch {
+			case n < 0 || r.err != nil:
+			case code == 0:
+				errs[n] = nil
+			case why != "":
+				errs[n] = fmt.Errorf("%w (%s)", kafka.Error(code), why)
+			default:
+				errs[n] = kafka.Error(code)
+			}
+		})
+		r.tags()
+	})
+	return errs
+}
+
+// leaders are those of the topic's partitions, as they were not long ago.
+func (p *Producer) leaders(ctx context.Context) ([]int32, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Since(p.counted) < metadataTTL {
-		return p.partitions, nil
+	if time.Since(p.asked) < metadataTTL {
+		return p.info.leaders, nil
 	}
-	for start := time.Now(); ; pause(ctx, retryPause) {
-		n, err := p.count(ctx)
-		if err == nil {
-			p.partitions, p.counted = p.partitions[:0:0], time.Now()
-			for i := range n {
-				p.partitions = append(p.partitions, i)
-			}
-			return p.partitions, nil
-		}
-		// The transport does not know a topic that was made a moment ago.
-		if ctx.Err() != nil || !errors.Is(err, kafka.UnknownTopicOrPartition) || time.Since(start) > unsettled {
-			return nil, err
-		}
-	}
-}
-
-func (p *Producer) count(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	resp, err := p.client.kafka.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{p.topic}})
+	info, err := p.client.TopicInfo(ctx, p.topic)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	for _, t := range resp.Topics {
-		if t.Name == p.topic {
-			if t.Error == nil && len(t.Partitions) == 0 {
-				return 0, kafka.UnknownTopicOrPartition
-			}
-			return len(t.Partitions), t.Error
+	p.info, p.asked = info, time.Now()
+	return info.leaders, nil
+}
+
+// forget has the leaders asked for anew.
+func (p *Producer) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = time.Time{}
+}
+
+// count is how many partitions the topic has.
+func (p *Producer) count(ctx context.Context) (int, error) {
+	for start := time.Now(); ; pause(ctx, retryPause) {
+		leaders, err := p.leaders(ctx)
+		// A broker may not know a topic that was made a moment ago.
+		if err == nil || ctx.Err() != nil || !errors.Is(err, ErrNoTopic) || time.Since(start) > unsettled {
+			return len(leaders), err
 		}
 	}
-	return 0, kafka.UnknownTopicOrPartition
-}
-
-// records hands a run of messages to kafka-go, which takes them one by one.
-type records struct {
-	msgs   []kafka.Message
-	run    []int32
-	record kafka.Record
-	key    content
-	value  content
-}
-
-// content is bytes as kafka-go reads them.
-type content struct{ bytes.Reader }
-
-func (*content) Close() error { return nil }
-
-func (r *records) ReadRecord() (*kafka.Record, error) {
-	if len(r.run) == 0 {
-		return nil, io.EOF
-	}
-	m := &r.msgs[r.run[0]]
-	r.run = r.run[1:]
-	r.record = kafka.Record{Time: m.Time, Headers: m.Headers}
-	if m.Key != nil {
-		r.key.Reset(m.Key)
-		r.record.Key = &r.key
-	}
-	if m.Value != nil {
-		r.value.Reset(m.Value)
-		r.record.Value = &r.value
-	}
-	return &r.record, nil
 }

@@ -46,21 +46,32 @@ func (e *exchange) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
 	return b, nil
 }
 
+// oneWrite is up to how long a body is worth copying to save a system call.
+const oneWrite = 32 << 10
+
 // RawExchange implements protocol.RawExchanger. A connection carries one request
 // at a time, so the correlation id need not be unique.
 func (e *exchange) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
 	const correlation, client = 1, "ticktape"
-	head := make(wbuf, 4, 32+len(e.body))
+	head := make(wbuf, 4, 32+min(len(e.body), oneWrite))
 	head.int16(int16(e.key))
 	head.int16(e.version)
 	head.int32(correlation)
 	head.int16(int16(len(client)))
 	head = append(head, client...)
 	head.noTags()
-	head = append(head, e.body...)
-	binary.BigEndian.PutUint32(head, uint32(len(head)-4))
-	if _, err := rw.Write(head); err != nil {
-		return nil, err
+	binary.BigEndian.PutUint32(head, uint32(len(head)-4+len(e.body)))
+	rest := e.body
+	if len(rest) <= oneWrite {
+		head, rest = append(head, rest...), nil
+	}
+	for _, b := range [...][]byte{head, rest} {
+		if len(b) == 0 {
+			continue
+		}
+		if _, err := rw.Write(b); err != nil {
+			return nil, err
+		}
 	}
 	var size [4]byte
 	if _, err := io.ReadFull(rw, size[:]); err != nil {
