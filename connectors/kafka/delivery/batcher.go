@@ -157,6 +157,14 @@ func (b *batcher) take(ctx context.Context, done int64) *batch {
 	}
 }
 
+// due is when a batch that is not full may be taken; in the past, it is as soon as
+// it has records.
+func (b *batcher) due() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last.Add(b.maxWait)
+}
+
 // put gives back the batch that take gave.
 func (b *batcher) put(done *batch) {
 	done.Reset()

@@ -111,9 +111,7 @@ func (p *partition) read(ctx context.Context) {
 			failing = false
 			retry.Reset()
 			if next := cursor.Next(); next > from && next >= chunk.End {
-				// The next batch has time, and a fetch that waits at the log's end is
-				// work for Kafka with every write.
-				sleep(ctx, min(p.sub.MaxWait/4, mostPause))
+				sleep(ctx, p.pause())
 			}
 			continue
 		case !p.mayRetry(err, cursor.Next()):
@@ -126,6 +124,18 @@ func (p *partition) read(ctx context.Context) {
 		failing = true
 		sleep(ctx, retry.NextBackOff())
 	}
+}
+
+// pause is how long the next fetch is put off when all has been read: until shortly
+// before a batch is taken, the next one where the present one is taken by then. A
+// fetch that waits at the log's end is work for Kafka with every write.
+func (p *partition) pause() time.Duration {
+	shortly := p.sub.MaxWait / 8
+	wait := time.Until(p.batcher.due()) - shortly
+	if wait <= 0 {
+		wait = p.sub.MaxWait - shortly
+	}
+	return min(wait, mostPause)
 }
 
 // mayRetry sorts out the errors of a fetch that trying again does not mend.
