@@ -19,14 +19,14 @@ import (
 
 	"ticktape/internal/store"
 	"ticktape/internal/trigger"
-	"ticktape/internal/window"
 )
 
 // Store is what a Processor asks of Cassandra. *store.Store says what each method
 // guarantees.
 type Store interface {
 	Incarnation(ctx context.Context, topic string, topicID [16]byte) (int32, error)
-	WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState, known []*window.State) error
+	WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error
+	WriteWhole(ctx context.Context, w store.Window, at int64, states []store.SymbolState) error
 	Fence(ctx context.Context, w store.Window) (int64, error)
 	QuietFences(ctx context.Context, windows []store.Window, quiet time.Duration) ([]int64, error)
 	Count(ctx context.Context, w store.Window, from, to int64, states []store.SymbolState) error
@@ -192,45 +192,39 @@ func (p *Processor) window(ctx context.Context, g *grouping, w *windowRecords, f
 // window's fence after it.
 func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *span, fence int64) (int64, error) {
 	known := p.memory.take(w.name)
-	var before errgroup.Group
-	before.Go(func() error { return p.registers(ctx, w.name, s.states, known) })
 	if fence == unread {
-		before.Go(func() (err error) {
-			fence, err = p.Store.Fence(ctx, w.name)
-			return err
-		})
-	}
-	if err := before.Wait(); err != nil {
-		return 0, err
-	}
-	if known != nil && known.fence != fence {
-		known = nil
-		if err := p.registers(ctx, w.name, s.states, nil); err != nil {
+		var err error
+		if fence, err = p.Store.Fence(ctx, w.name); err != nil {
 			return 0, err
 		}
 	}
-	if known == nil && fence == 0 {
+	switch {
+	case fence == 0:
 		known = nothing(w.name)
+	case known == nil || known.fence != fence:
+		known = unknown(w.name, fence)
 	}
+	from := fence
 	var fresh []store.SymbolState
-	if fence <= s.last {
-		if fresh = s.states; fence > s.first {
-			fresh = g.recount(w, s, fence)
-		}
-		if err := p.count(ctx, w.name, fence, s.last+1, fresh); err != nil {
-			return 0, err
+	if from <= s.last {
+		if fresh = s.states; from > s.first {
+			fresh = g.recount(w, s, from)
 		}
 		fence = s.last + 1
+		known.add(fence, fresh)
+	}
+	if err := p.registers(ctx, known, s.states, fresh); err != nil {
+		return 0, err
+	}
+	if fence > from {
+		if err := p.count(ctx, w.name, from, fence, fresh); err != nil {
+			return 0, err
+		}
 	}
 	n := countOf(fresh)
 	counted.Add(float64(n))
 	again.Add(float64(countOf(s.states) - n))
 
-	if known == nil {
-		known = &remembered{name: w.name, fence: fence, states: map[string]*window.State{}}
-	} else {
-		known.add(fence, fresh)
-	}
 	if err := p.complete(ctx, known, s.states); err != nil {
 		return 0, err
 	}
@@ -241,17 +235,29 @@ func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *
 	return fence, nil
 }
 
-// registers writes the registers of states, except those that are known to have
-// nothing to gain.
-func (p *Processor) registers(ctx context.Context, w store.Window, states []store.SymbolState, known *remembered) error {
-	if known == nil {
-		return p.Store.WriteRegisters(ctx, w, states, nil)
+// registers writes the registers of the span's symbols, states: as a whole where
+// it is known what all records of a symbol come to, for which only fresh ones
+// matter, and else those of the span's records, each by itself.
+func (p *Processor) registers(ctx context.Context, known *remembered, states, fresh []store.SymbolState) error {
+	var whole, each []store.SymbolState
+	for i := range fresh {
+		if st := known.states[fresh[i].Symbol]; st != nil {
+			whole = append(whole, store.SymbolState{Symbol: fresh[i].Symbol, State: *st})
+		}
 	}
-	reached := make([]*window.State, len(states))
 	for i := range states {
-		reached[i] = known.states[states[i].Symbol]
+		if known.states[states[i].Symbol] == nil {
+			each = append(each, states[i])
+		}
 	}
-	return p.Store.WriteRegisters(ctx, w, states, reached)
+	var writes errgroup.Group
+	if len(whole) > 0 {
+		writes.Go(func() error { return p.Store.WriteWhole(ctx, known.name, known.fence, whole) })
+	}
+	if len(each) > 0 {
+		writes.Go(func() error { return p.Store.WriteRegisters(ctx, known.name, each) })
+	}
+	return writes.Wait()
 }
 
 func (p *Processor) count(ctx context.Context, w store.Window, from, to int64, states []store.SymbolState) error {

@@ -508,7 +508,9 @@ func testPartitions(t *testing.T, s *store.Store) {
 // watched counts what it is asked for.
 type watched struct {
 	live.Store
-	readBack, written int // symbols, and states whose registers were not all known to be reached
+	// Symbols that were read back, and those whose registers were written as a
+	// whole and one by one.
+	readBack, whole, each int
 }
 
 func (s *watched) ReadWindow(ctx context.Context, w store.Window, symbols []string) (int64, []store.SymbolState, error) {
@@ -516,13 +518,14 @@ func (s *watched) ReadWindow(ctx context.Context, w store.Window, symbols []stri
 	return s.Store.ReadWindow(ctx, w, symbols)
 }
 
-func (s *watched) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState, known []*window.State) error {
-	for i := range states {
-		if known == nil || known[i] == nil {
-			s.written++
-		}
-	}
-	return s.Store.WriteRegisters(ctx, w, states, known)
+func (s *watched) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error {
+	s.each += len(states)
+	return s.Store.WriteRegisters(ctx, w, states)
+}
+
+func (s *watched) WriteWhole(ctx context.Context, w store.Window, at int64, states []store.SymbolState) error {
+	s.whole += len(states)
+	return s.Store.WriteWhole(ctx, w, at, states)
 }
 
 func testMemory(t *testing.T, s *store.Store) {
@@ -535,8 +538,8 @@ func testMemory(t *testing.T, s *store.Store) {
 	process(t, p, tp.batch(0, 10, false))
 	process(t, p, tp.batch(10, 20, false))
 	process(t, p, tp.batch(10, 20, true))
-	if first.readBack != 0 || first.written != 3 {
-		t.Errorf("the only processor read back %d symbols and wrote the registers of %d unseen", first.readBack, first.written)
+	if first.readBack != 0 || first.each != 0 || first.whole != 6 {
+		t.Errorf("the only processor read back %d symbols, and wrote the registers of %d one by one and of %d as a whole, want 0, 0 and twice 3", first.readBack, first.each, first.whole)
 	}
 	// A second one goes on, and the first comes back with what it knew before.
 	second := &watched{Store: s}
@@ -544,16 +547,16 @@ func testMemory(t *testing.T, s *store.Store) {
 	process(t, other, tp.batch(20, 22, false))
 	process(t, other, tp.batch(22, 24, false))
 	process(t, other, tp.batch(24, 30, false))
-	if second.readBack != 3 {
-		t.Errorf("the second processor read back %d symbols, want each of 3 once", second.readBack)
+	if second.readBack != 3 || second.each != 3 {
+		t.Errorf("the second processor read back %d symbols and wrote the registers of %d one by one, want each of 3 once", second.readBack, second.each)
 	}
 	process(t, p, tp.batch(30, 40, false))
 	if first.readBack != 3 {
 		t.Errorf("the first processor read back %d symbols after another had counted, want 3", first.readBack)
 	}
 	process(t, p, tp.batch(40, 60, false))
-	if first.readBack != 3 {
-		t.Errorf("the first processor read back %d symbols in all, want 3", first.readBack)
+	if first.readBack != 3 || first.each != 3 {
+		t.Errorf("the first processor read back %d symbols and wrote the registers of %d one by one in all, want 3", first.readBack, first.each)
 	}
 	check(t, s, tp, k)
 }
@@ -597,14 +600,41 @@ func (s *trouble) arrive(percent int) {
 	})
 }
 
-func (s *trouble) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState, known []*window.State) error {
-	if n, err := s.roll(10); err != nil {
-		if n%2 == 0 { // applied in part
-			_ = s.Store.WriteRegisters(ctx, w, states[:len(states)/2], known)
-		}
-		return err
+func (s *trouble) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error {
+	ctx = context.WithoutCancel(ctx) // it may be written after the call
+	return s.inPart(states, func(some []store.SymbolState) error { return s.Store.WriteRegisters(ctx, w, some) })
+}
+
+func (s *trouble) WriteWhole(ctx context.Context, w store.Window, at int64, states []store.SymbolState) error {
+	ctx = context.WithoutCancel(ctx)
+	return s.inPart(states, func(some []store.SymbolState) error { return s.Store.WriteWhole(ctx, w, at, some) })
+}
+
+// inPart writes all states, or fails: then half of them are written, or all of
+// them later on, or none.
+func (s *trouble) inPart(states []store.SymbolState, write func([]store.SymbolState) error) error {
+	n, err := s.roll(10)
+	switch {
+	case err == nil:
+		return write(states)
+	case n%3 == 0:
+		return errors.Join(err, write(states[:len(states)/2]))
+	case n%3 == 1:
+		kept := keep(states)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.way = append(s.way, func() { _ = write(kept) })
 	}
-	return s.Store.WriteRegisters(ctx, w, states, nil)
+	return err
+}
+
+// keep copies states, which are the processor's memory: it will use it again.
+func keep(states []store.SymbolState) []store.SymbolState {
+	kept := slices.Clone(states)
+	for i := range kept {
+		kept[i].Symbol = strings.Clone(kept[i].Symbol)
+	}
+	return kept
 }
 
 func (s *trouble) Fence(ctx context.Context, w store.Window) (int64, error) {
@@ -636,11 +666,7 @@ func (s *trouble) Count(ctx context.Context, w store.Window, from, to int64, sta
 	case n < 15:
 		return errors.Join(s.Store.Count(ctx, w, from, to, states), err)
 	default:
-		// The states are the processor's memory, and it will use it again.
-		kept := slices.Clone(states)
-		for i := range kept {
-			kept[i].Symbol = strings.Clone(kept[i].Symbol)
-		}
+		kept := keep(states)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.way = append(s.way, func() { _ = s.Store.Count(context.WithoutCancel(ctx), w, from, to, kept) })

@@ -37,6 +37,11 @@ func nothing(w store.Window) *remembered {
 	return &remembered{name: w, whole: true, states: map[string]*window.State{}}
 }
 
+// unknown is a window of which nothing but the fence is known.
+func unknown(w store.Window, fence int64) *remembered {
+	return &remembered{name: w, fence: fence, states: map[string]*window.State{}}
+}
+
 // take returns what is remembered of the window, or nil. The caller owns it, and
 // gives it back with put once it is right for another fence.
 func (m *memory) take(w store.Window) *remembered {

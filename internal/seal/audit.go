@@ -171,5 +171,5 @@ func (a *audit) correct(ctx context.Context) error {
 	if len(a.registers) == 0 {
 		return nil
 	}
-	return a.r.store.WriteRegisters(ctx, a.window, a.registers, nil)
+	return a.r.store.WriteRegisters(ctx, a.window, a.registers)
 }

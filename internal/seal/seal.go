@@ -47,7 +47,7 @@ type Store interface {
 	ReadChunk(ctx context.Context, start int64, row *chunk.Row) ([]chunk.Record, error)
 	ReadWindow(ctx context.Context, w store.Window, symbols []string) (fence int64, states []store.SymbolState, err error)
 	Count(ctx context.Context, w store.Window, from, to int64, states []store.SymbolState) error
-	WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState, known []*window.State) error
+	WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error
 
 	ReadCandles(ctx context.Context, symbol string, interval store.Interval, from, to int64, limit int) ([]store.Candle, error)
 	WriteCandle(ctx context.Context, interval store.Interval, c *store.Candle, version int64) error

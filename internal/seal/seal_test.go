@@ -220,8 +220,8 @@ func (m *mortal) Count(ctx context.Context, w store.Window, from, to int64, stat
 	return m.write(func() error { return m.Store.Count(ctx, w, from, to, states) })
 }
 
-func (m *mortal) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState, known []*window.State) error {
-	return m.write(func() error { return m.Store.WriteRegisters(ctx, w, states, nil) })
+func (m *mortal) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error {
+	return m.write(func() error { return m.Store.WriteRegisters(ctx, w, states) })
 }
 
 func (m *mortal) WriteCandle(ctx context.Context, interval store.Interval, c *store.Candle, version int64) error {

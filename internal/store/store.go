@@ -217,29 +217,46 @@ func driverSays(text string) {
 }
 
 // createTables is idempotent. Only what is absent is created, because each
-// CREATE costs a schema agreement even where it changes nothing.
+// change of the schema costs an agreement even where it changes nothing.
 func (s *Store) createTables(ctx context.Context) error {
-	have := map[string]bool{}
-	it := s.session.Query("SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?", s.cfg.Keyspace).WithContext(ctx).Iter()
-	for name := ""; it.Scan(&name); {
-		have[name] = true
+	have := map[string]map[string]bool{} // columns by table
+	it := s.session.Query("SELECT table_name, column_name FROM system_schema.columns WHERE keyspace_name = ?", s.cfg.Keyspace).WithContext(ctx).Iter()
+	for table, column := "", ""; it.Scan(&table, &column); {
+		if have[table] == nil {
+			have[table] = map[string]bool{}
+		}
+		have[table][column] = true
 	}
 	if err := it.Close(); err != nil {
 		return fmt.Errorf("list tables: %w", err)
 	}
 	text := strings.ReplaceAll(schema, "{{ticks_ttl}}", strconv.Itoa(int(s.cfg.TicksTTL/time.Second)))
 	for _, stmt := range strings.Split(text, ";\n") {
-		_, create, found := strings.Cut(stmt, "CREATE TABLE IF NOT EXISTS ")
-		if !found {
-			continue
+		if table, ok := named(stmt, "CREATE TABLE IF NOT EXISTS "); ok && have[table] == nil {
+			if err := s.alter(ctx, stmt); err != nil {
+				return fmt.Errorf("create table %s: %w", table, err)
+			}
 		}
-		name, _, _ := strings.Cut(create, " ")
-		if have[name] {
-			continue
-		}
-		if err := s.session.Query("CREATE TABLE IF NOT EXISTS " + create).WithContext(ctx).Exec(); err != nil {
-			return fmt.Errorf("create table %s: %w", name, err)
+		if table, ok := named(stmt, "ALTER TABLE "); ok && have[table] != nil {
+			column, _ := named(stmt, "ADD IF NOT EXISTS ")
+			if have[table][column] {
+				continue
+			}
+			if err := s.alter(ctx, stmt); err != nil {
+				return fmt.Errorf("add column %s to table %s: %w", column, table, err)
+			}
 		}
 	}
 	return nil
+}
+
+func (s *Store) alter(ctx context.Context, stmt string) error {
+	return s.session.Query(stmt).WithContext(ctx).Exec()
+}
+
+// named is the word behind words in a statement.
+func named(stmt, words string) (name string, ok bool) {
+	_, rest, ok := strings.Cut(stmt, words)
+	name, _, _ = strings.Cut(rest, " ")
+	return name, ok
 }

@@ -6,6 +6,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
 	"ticktape/internal/store"
 	"ticktape/internal/testbed"
 )
@@ -26,6 +29,41 @@ func TestOpenOnceMoreFindsWhatIsThere(t *testing.T) {
 	}
 	if numbers[0] != numbers[1] {
 		t.Errorf("the incarnation was %d, then %d", numbers[0], numbers[1])
+	}
+}
+
+// TestOpenAddsWhatAnEarlierVersionLacks opens tables without the newest column, by
+// several at once, as functions start.
+func TestOpenAddsWhatAnEarlierVersionLacks(t *testing.T) {
+	cfg := testbed.Cassandra(t)
+	first, err := store.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	session := testbed.Session(t, cfg)
+	must(t, session.Query("DROP TABLE window_registers").Exec())
+	must(t, session.Query("CREATE TABLE window_registers (window_start timestamp, log int, symbol text, open blob, high blob, low blob, close blob, "+
+		"PRIMARY KEY ((window_start, log), symbol))").Exec())
+	var stores [4]*store.Store
+	var opens errgroup.Group
+	for i := range stores {
+		opens.Go(func() (err error) {
+			stores[i], err = store.Open(t.Context(), cfg)
+			return err
+		})
+	}
+	must(t, opens.Wait())
+	w, s := own(), stores[0]
+	both := []store.SymbolState{record("NEW", 2, 1, 7, 1), record("OLD", 1, 0, 5, 1)}
+	must(t, s.WriteRegisters(t.Context(), w, both[1:]))
+	must(t, s.WriteWhole(t.Context(), w, 2, both[:1]))
+	must(t, s.Count(t.Context(), w, 0, 2, both))
+	if _, got := read(t, s, w, nil); !cmp.Equal(both, got) {
+		t.Errorf("read %v, want %v", got, both)
+	}
+	for _, s := range stores {
+		s.Close()
 	}
 }
 

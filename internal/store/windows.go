@@ -58,17 +58,42 @@ const (
 // of all values ever written, in whatever order and however often, the right one
 // stays: idempotent and commutative. Of points with equal prices, any may stay as
 // high or low.
-//
-// known, unless it is nil, has for each state one that the registers have reached
-// already, or nil; what that makes needless is not written.
-func (s *Store) WriteRegisters(ctx context.Context, w Window, states []SymbolState, known []*window.State) error {
+func (s *Store) WriteRegisters(ctx context.Context, w Window, states []SymbolState) error {
 	for rows := range slices.Chunk(rowOrder(states), registerChunk) {
-		if err := s.writeRegisters(ctx, w, states, known, rows); err != nil {
+		if err := s.writeRegisters(ctx, w, states, rows); err != nil {
 			return fmt.Errorf("write registers of window %s: %w", w, err)
 		}
 	}
 	return nil
 }
+
+// WriteWhole does in one cell for each symbol what WriteRegisters does in four. It
+// asks for more: states must be what the symbols come to in the window with all
+// records below the offset at, and nothing else. The offset is the write's
+// timestamp, so that of all such states the one of the most records stays, in
+// whatever order and however often they are written.
+func (s *Store) WriteWhole(ctx context.Context, w Window, at int64, states []SymbolState) error {
+	for rows := range slices.Chunk(rowOrder(states), registerChunk) {
+		b := s.batch(ctx, gocql.UnloggedBatch, len(rows))
+		values := newValues(3+2*len(rows), 20+150*len(rows))
+		start, log, timestamp := values.bigint(w.Start), values.int(w.Log), values.bigint(at)
+		for _, i := range rows {
+			st := &states[i]
+			from := len(values.bytes)
+			for _, p := range [...]window.Point{st.Open, st.High, st.Low, st.Close} {
+				values.bytes = appendPoint(values.bytes, p)
+			}
+			whole := values.end(from)
+			b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: wholeStmt, Args: values.args(timestamp, whole, start, log, values.text(st.Symbol))})
+		}
+		if err := s.session.ExecuteBatch(b); err != nil {
+			return fmt.Errorf("write registers of window %s at offset %d: %w", w, at, err)
+		}
+	}
+	return nil
+}
+
+const wholeStmt = "UPDATE window_registers USING TIMESTAMP ? SET whole = ? WHERE window_start = ? AND log = ? AND symbol = ?"
 
 // rowOrder lists the states in the order of their rows. A node takes less time
 // for a batch that it need not sort.
@@ -88,9 +113,9 @@ var registerStmts = [4]string{
 	"UPDATE window_registers USING TIMESTAMP ? SET close = ? WHERE window_start = ? AND log = ? AND symbol = ?",
 }
 
-func (s *Store) writeRegisters(ctx context.Context, w Window, states []SymbolState, known []*window.State, rows []int32) error {
+func (s *Store) writeRegisters(ctx context.Context, w Window, states []SymbolState, rows []int32) error {
 	b := s.batch(ctx, gocql.UnloggedBatch, len(rows)*len(registerStmts))
-	values := newValues(5*len(registerStmts)*len(rows), 200*len(rows))
+	values := newValues(2+9*len(rows), 200*len(rows))
 	start, log := values.bigint(w.Start), values.int(w.Log)
 	place := func(p window.Point) int64 { return (p.EventTime-w.Start)<<40 | p.Offset }
 	for _, i := range rows {
@@ -102,24 +127,12 @@ func (s *Store) writeRegisters(ctx context.Context, w Window, states []SymbolSta
 		}
 		symbol := values.text(st.Symbol)
 		timestamps := [len(registerStmts)]int64{-place(st.Open), st.High.Price, -st.Low.Price, place(st.Close)}
-		var reached [len(registerStmts)]int64
-		k := (*window.State)(nil)
-		if known != nil && known[i] != nil {
-			k = known[i]
-			reached = [len(registerStmts)]int64{-place(k.Open), k.High.Price, -k.Low.Price, place(k.Close)}
-		}
 		for j, p := range [len(registerStmts)]window.Point{st.Open, st.High, st.Low, st.Close} {
-			if k != nil && timestamps[j] <= reached[j] {
-				continue
-			}
 			b.Entries = append(b.Entries, gocql.BatchEntry{
 				Stmt: registerStmts[j],
 				Args: values.args(values.bigint(timestamps[j]), values.point(p), start, log, symbol),
 			})
 		}
-	}
-	if len(b.Entries) == 0 {
-		return nil
 	}
 	return s.session.ExecuteBatch(b)
 }
@@ -341,15 +354,30 @@ func (s *Store) readCounters(ctx context.Context, w Window, symbols []string) (f
 
 func (s *Store) readRegisters(ctx context.Context, w Window, symbols []string) ([]SymbolState, error) {
 	states := make([]SymbolState, 0, len(symbols))
-	it := s.selectSymbols(ctx, "SELECT symbol, open, high, low, close FROM window_registers WHERE window_start = ? AND log = ?", w, symbols)
+	it := s.selectSymbols(ctx, "SELECT symbol, open, high, low, close, whole FROM window_registers WHERE window_start = ? AND log = ?", w, symbols)
 	var symbol string
-	var cells [4]point
-	for it.Scan(&symbol, &cells[0], &cells[1], &cells[2], &cells[3]) {
-		states = append(states, SymbolState{symbol, window.State{
-			Open: window.Point(cells[0]), High: window.Point(cells[1]), Low: window.Point(cells[2]), Close: window.Point(cells[3]),
-		}})
+	var each, whole [4]point
+	for it.Scan(&symbol, &each[0], &each[1], &each[2], &each[3], (*points)(&whole)) {
+		states = append(states, SymbolState{symbol, joined(&each, &whole)})
 	}
 	return states, it.Close()
+}
+
+// joined is what registers that were written one by one and such that were
+// written as a whole come to.
+func joined(each, whole *[4]point) window.State {
+	state := func(p *[4]point) window.State {
+		return window.State{Count: 1, Open: window.Point(p[0]), High: window.Point(p[1]), Low: window.Point(p[2]), Close: window.Point(p[3])}
+	}
+	st := state(each)
+	switch {
+	case slices.Contains(each[:], point{}) && *whole != [4]point{}:
+		st = state(whole) // there are none of the others, or they have begun to expire
+	case *whole != [4]point{}:
+		w := state(whole)
+		st.Merge(&w)
+	}
+	return window.State{Open: st.Open, High: st.High, Low: st.Low, Close: st.Close}
 }
 
 func (s *Store) selectSymbols(ctx context.Context, stmt string, w Window, symbols []string) *gocql.Iter {
@@ -452,6 +480,26 @@ func appendPoint(dst []byte, p window.Point) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.EventTime))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Offset))
 	return binary.BigEndian.AppendUint64(dst, uint64(p.Price))
+}
+
+// points are those of a symbol in one cell.
+type points [4]point
+
+// UnmarshalCQL reads stored points; where the cell is absent, all are zero.
+func (p *points) UnmarshalCQL(info gocql.TypeInfo, b []byte) error {
+	*p = points{}
+	if len(b) == 0 {
+		return nil
+	}
+	if len(b) != len(p)*pointSize {
+		return fmt.Errorf("stored points have %d bytes, not %d", len(b), len(p)*pointSize)
+	}
+	for i := range p {
+		if err := p[i].UnmarshalCQL(info, b[i*pointSize:(i+1)*pointSize]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // UnmarshalCQL reads a stored point; a cell that is absent is the zero point.

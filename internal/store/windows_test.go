@@ -28,6 +28,7 @@ func TestWindows(t *testing.T) {
 		"RegistersRefuseWhatHasNoPlace":        testRegistersRefuseWhatHasNoPlace,
 		"CountersAddUpPast64Bits":              testCountersAddUpPast64Bits,
 		"AnEmptyWindowReadsAsNothing":          testAnEmptyWindowReadsAsNothing,
+		"WholeStatesAndRecordsComeTogether":    testWholeStatesAndRecordsComeTogether,
 		"TenThousandSymbolsInOneWindow":        testTenThousandSymbolsInOneWindow,
 		"QuietFences":                          testQuietFences,
 		"Claims":                               testClaims,
@@ -88,7 +89,7 @@ func testRegistersKeepTheRightValueInAnyOrder(t *testing.T, s *store.Store) {
 			twice := append(slices.Clone(records), records...)
 			rng.Shuffle(len(twice), func(i, j int) { twice[i], twice[j] = twice[j], twice[i] })
 			for _, r := range twice {
-				must(t, s.WriteRegisters(t.Context(), w, []store.SymbolState{r}, nil))
+				must(t, s.WriteRegisters(t.Context(), w, []store.SymbolState{r}))
 			}
 			must(t, s.Count(t.Context(), w, 0, 1, []store.SymbolState{{Symbol: "A", State: want}}))
 			_, got := read(t, s, w, []string{"A"})
@@ -102,9 +103,54 @@ func testRegistersKeepTheRightValueInAnyOrder(t *testing.T, s *store.Store) {
 	}
 }
 
+// Whole states, of records up to this or that offset, and records by themselves are
+// written in any order and again: what is read is what all of them come to.
+func testWholeStatesAndRecordsComeTogether(t *testing.T, s *store.Store) {
+	for seed := range uint64(12) {
+		w := own()
+		rng := rand.New(rand.NewPCG(seed, 1))
+		var want window.State
+		var writes []func() error
+		for offset := range int64(12) {
+			r := record("A", rng.Int64N(window.Length), offset, rng.Int64N(20)-10, 1)
+			want.Merge(&r.State)
+			whole := store.SymbolState{Symbol: "A", State: want}
+			each := func() error { return s.WriteRegisters(t.Context(), w, []store.SymbolState{r}) }
+			all := func() error { return s.WriteWhole(t.Context(), w, offset+1, []store.SymbolState{whole}) }
+			switch seed % 3 {
+			case 0:
+				writes = append(writes, all)
+			case 1: // from some offset on, nothing is known of those before
+				writes = append(writes, all, each)
+			default:
+				writes = append(writes, each)
+				if offset%4 == 2 {
+					writes = append(writes, all)
+				}
+			}
+		}
+		writes = append(writes, writes...)
+		rng.Shuffle(len(writes), func(i, j int) { writes[i], writes[j] = writes[j], writes[i] })
+		for _, write := range writes {
+			must(t, write())
+		}
+		must(t, s.Count(t.Context(), w, 0, 12, []store.SymbolState{{Symbol: "A", State: want}}))
+		_, got := read(t, s, w, []string{"A"})
+		if len(got) != 1 {
+			t.Fatalf("read %v", got)
+		}
+		want.High, want.Low = window.Point{Price: want.High.Price}, window.Point{Price: want.Low.Price}
+		is := got[0].State
+		is.High, is.Low = window.Point{Price: is.High.Price}, window.Point{Price: is.Low.Price}
+		if diff := cmp.Diff(want, is); diff != "" {
+			t.Errorf("seed %d: %s", seed, diff)
+		}
+	}
+}
+
 func testRegistersRefuseWhatHasNoPlace(t *testing.T, s *store.Store) {
 	for _, r := range []store.SymbolState{record("A", -1, 0, 1, 1), record("A", window.Length, 0, 1, 1), record("A", 0, 1<<40, 1, 1)} {
-		if err := s.WriteRegisters(t.Context(), own(), []store.SymbolState{r}, nil); err == nil {
+		if err := s.WriteRegisters(t.Context(), own(), []store.SymbolState{r}); err == nil {
 			t.Errorf("%+v was written", r)
 		}
 	}
@@ -118,7 +164,7 @@ func testCountersAddUpPast64Bits(t *testing.T, s *store.Store) {
 			record("MINUS", i, 2*i, i-math.MaxInt64, 1_000_000_000_000_000),
 			record("PLUS", i, 2*i+1, math.MaxInt64-i, 1_000_000_000_000_000),
 		}
-		must(t, s.WriteRegisters(t.Context(), w, batch, nil))
+		must(t, s.WriteRegisters(t.Context(), w, batch))
 		must(t, s.Count(t.Context(), w, 2*i, 2*i+2, batch))
 		for j := range want {
 			want[j].Merge(&batch[j].State)
@@ -164,7 +210,7 @@ func testTenThousandSymbolsInOneWindow(t *testing.T, s *store.Store) {
 		symbols[i] = fmt.Sprintf("SYMBOL-%05d", i)
 		states[i] = record(symbols[i], int64(i), int64(i), int64(i)-5_000, int64(i))
 	}
-	must(t, s.WriteRegisters(t.Context(), w, states, nil))
+	must(t, s.WriteRegisters(t.Context(), w, states))
 	must(t, s.Count(t.Context(), w, 0, int64(len(states)), states))
 	for _, ask := range [][]string{symbols, nil} {
 		fence, got := read(t, s, w, ask)

@@ -123,19 +123,34 @@ func unique(prefix string) string {
 	return fmt.Sprintf("%s_%d_%d", prefix, os.Getpid(), time.Now().UnixNano())
 }
 
-func dropKeyspace(t testing.TB, cfg store.Config) {
+// Session is a connection to the keyspace of cfg that says what a Store does not.
+func Session(t testing.TB, cfg store.Config) *gocql.Session {
+	t.Helper()
+	session, err := connect(cfg, cfg.Keyspace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(session.Close)
+	return session
+}
+
+func connect(cfg store.Config, keyspace string) (*gocql.Session, error) {
 	cluster := gocql.NewCluster()
 	for _, h := range cfg.Hosts {
 		host, port, found := strings.Cut(h, ":")
 		cluster.Hosts = append(cluster.Hosts, host)
 		if found {
 			if _, err := fmt.Sscan(port, &cluster.Port); err != nil {
-				t.Logf("CASSANDRA_HOSTS %q: %v", h, err)
+				return nil, fmt.Errorf("CASSANDRA_HOSTS %q: %w", h, err)
 			}
 		}
 	}
-	cluster.Timeout = cfg.Timeout
-	session, err := cluster.CreateSession()
+	cluster.Keyspace, cluster.Timeout = keyspace, cfg.Timeout
+	return cluster.CreateSession()
+}
+
+func dropKeyspace(t testing.TB, cfg store.Config) {
+	session, err := connect(cfg, "")
 	if err != nil {
 		t.Logf("drop keyspace %s: %v", cfg.Keyspace, err)
 		return

@@ -116,7 +116,7 @@ func (f filler) window(log int32, start int64, records []chunk.Record, live bool
 	}
 	w := store.Window{Start: start, Log: log}
 	states := []store.SymbolState{{Symbol: symbol, State: counted}}
-	f.must(f.s.WriteRegisters(ctx, w, states, nil))
+	f.must(f.s.WriteRegisters(ctx, w, states))
 	f.must(f.s.Count(ctx, w, 0, records[len(records)-1].Offset+1, states))
 }
 
