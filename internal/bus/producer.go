@@ -253,7 +253,7 @@ func (p *Producer) produce(ctx context.Context, msgs []kafka.Message, parts []pa
 func (p *Producer) mayRetry(err error, sent int, passed time.Duration) bool {
 	var refused kafka.Error
 	switch answered := errors.As(err, &refused); {
-	case p.once && !unwritten(refused):
+	case p.once && (!unwritten(refused) || errors.Is(err, errAppended)):
 		return false
 	case answered:
 		return refused.Temporary() && passed <= unsettled
@@ -261,7 +261,12 @@ func (p *Producer) mayRetry(err error, sent int, passed time.Duration) bool {
 	return sent < attempts
 }
 
-// unwritten tells whether the broker refused a request before it wrote anything.
+// errAppended is of a part that its leader had written when it ceased to be the
+// leader: others may have it, or not.
+var errAppended = errors.New("it was appended before that")
+
+// unwritten tells whether a request was refused before anything was written, where
+// the error is no errAppended.
 func unwritten(refused kafka.Error) bool {
 	switch refused {
 	case kafka.UnknownTopicOrPartition, kafka.LeaderNotAvailable, kafka.NotLeaderForPartition:
@@ -334,9 +339,9 @@ func (p *Producer) send(ctx context.Context, leader int32, msgs []kafka.Message,
 	}
 	w := writings.Get().(*writing)
 	w.body = w.body[:0]
-	w.body.null()    // no transaction
-	w.body.int16(-1) // nothing counts as published before every in-sync replica has it
-	w.body.int32(int32(callTimeout.Milliseconds()))
+	w.body.null()                                       // no transaction
+	w.body.int16(-1)                                    // nothing counts as published before every in-sync replica has it
+	w.body.int32(int32(callTimeout.Milliseconds() / 2)) // so that the broker gives up before we do
 	w.body.length(1)
 	w.body.string(p.topic)
 	w.body.length(len(parts))
@@ -354,6 +359,9 @@ func (p *Producer) send(ctx context.Context, leader int32, msgs []kafka.Message,
 	w.body.noTags()
 	// Version 9 is the first of the flexible ones.
 	r, err := p.client.do(ctx, &exchange{key: protocol.Produce, version: 9, broker: leader, body: w.body})
+	if errors.Is(err, kafka.BrokerNotAvailable) { // the transport has not heard of it yet
+		err = fmt.Errorf("%w: %w", kafka.LeaderNotAvailable, err)
+	}
 	if err != nil {
 		return fail(err) // and the transport may still be writing from w
 	}
@@ -372,8 +380,8 @@ func (p *Producer) answer(r *rbuf, parts []part, errs []error) []error {
 	r.each(func() {
 		r.bytes() // topic
 		r.each(func() {
-			partition, code := r.int32(), r.int16()
-			r.take(3 * 8) // base offset, log append time, log start offset
+			partition, code, offset := r.int32(), r.int16(), r.int64()
+			r.take(2 * 8) // log append time, log start offset
 			r.each(func() { r.int32(); r.bytes(); r.tags() })
 			why := r.string()
 			r.tags()
@@ -382,6 +390,8 @@ func (p *Producer) answer(r *rbuf, parts []part, errs []error) []error {
 			case n < 0 || r.err != nil:
 			case code == 0:
 				errs[n] = nil
+			case offset >= 0:
+				errs[n] = fmt.Errorf("%w (%w)", kafka.Error(code), errAppended)
 			case why != "":
 				errs[n] = fmt.Errorf("%w (%s)", kafka.Error(code), why)
 			default:
@@ -393,17 +403,30 @@ func (p *Producer) answer(r *rbuf, parts []part, errs []error) []error {
 	return errs
 }
 
-// leaders are those of the topic's partitions, as they were not long ago.
+// leaders are those of the topic's partitions, as they were not long ago, or as
+// they were last known where Kafka does not say: one that is wrong refuses.
 func (p *Producer) leaders(ctx context.Context) ([]int32, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if time.Since(p.asked) < metadataTTL {
-		return p.info.leaders, nil
+	known, fresh := p.info.leaders, time.Since(p.asked) < metadataTTL
+	p.mu.Unlock()
+	if fresh {
+		return known, nil
 	}
-	info, err := p.client.TopicInfo(ctx, p.topic)
+	limit := callTimeout
+	if known != nil {
+		limit = metadataTTL
+	}
+	asking, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	info, err := p.client.TopicInfo(asking, p.topic)
 	if err != nil {
+		if known != nil && ctx.Err() == nil && !errors.Is(err, ErrNoTopic) {
+			return known, nil
+		}
 		return nil, err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.info, p.asked = info, time.Now()
 	return info.leaders, nil
 }

@@ -159,20 +159,21 @@ func TestAProducerOutlivesItsTopic(t *testing.T) {
 }
 
 // TestTheAnswerDecidesPartByPart reads an answer that tells of one part, refuses
-// another with a reason and passes over a third.
+// another with a reason, passes over a third and leaves it open for a fourth.
 func TestTheAnswerDecidesPartByPart(t *testing.T) {
 	w := wbuf{}
 	w.length(1)
 	w.string("t")
-	w.length(2)
+	w.length(3)
 	for _, p := range []struct {
 		partition int32
 		code      kafka.Error
+		offset    int64
 		why       string
-	}{{4, 0, ""}, {7, kafka.MessageSizeTooLarge, "too large"}} {
+	}{{4, 0, 1, ""}, {7, kafka.MessageSizeTooLarge, -1, "too large"}, {8, kafka.NotLeaderForPartition, 5, ""}} {
 		w.int32(p.partition)
 		w.int16(int16(p.code))
-		w.int64(1)
+		w.int64(p.offset)
 		w.int64(-1)
 		w.int64(0)
 		w.length(0)
@@ -186,10 +187,17 @@ func TestTheAnswerDecidesPartByPart(t *testing.T) {
 	w.noTags()
 	w.int32(0)
 	w.noTags()
-	parts := []part{{partition: 7}, {partition: 9}, {partition: 4}}
-	errs := (&Producer{}).answer(&rbuf{b: w}, parts, make([]error, 3))
+	parts := []part{{partition: 7}, {partition: 9}, {partition: 4}, {partition: 8}}
+	p := &Producer{once: true}
+	errs := p.answer(&rbuf{b: w}, parts, make([]error, 4))
 	if !errors.Is(errs[0], kafka.MessageSizeTooLarge) || !errors.Is(errs[1], errMalformed) || errs[2] != nil {
 		t.Errorf("errors %v", errs)
+	}
+	if p.mayRetry(errs[3], 1, 0) {
+		t.Error("what was perhaps written is to be sent again by who sends once")
+	}
+	if !p.mayRetry(kafka.NotLeaderForPartition, 1, 0) {
+		t.Error("what was not written is not to be sent again")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 )
 
@@ -41,7 +42,7 @@ func (e *exchange) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
 	}
 	b, ok := cluster.Brokers[e.broker]
 	if !ok {
-		return protocol.Broker{}, fmt.Errorf("broker %d is not in the cluster's metadata", e.broker)
+		return protocol.Broker{}, fmt.Errorf("broker %d is not in the cluster's metadata: %w", e.broker, kafka.BrokerNotAvailable)
 	}
 	return b, nil
 }

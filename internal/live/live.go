@@ -225,7 +225,7 @@ func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *
 	counted.Add(float64(n))
 	again.Add(float64(countOf(s.states) - n))
 
-	if err := p.complete(ctx, known, s.states); err != nil {
+	if err := p.complete(ctx, known, s.states, fresh); err != nil {
 		return 0, err
 	}
 	if err := p.publish(ctx, g, s, known); err != nil {
@@ -275,8 +275,11 @@ func (p *Processor) count(ctx context.Context, w store.Window, from, to int64, s
 	return err
 }
 
-// complete reads back what is not known of the symbols of states.
-func (p *Processor) complete(ctx context.Context, known *remembered, states []store.SymbolState) error {
+// complete reads back what is not known of the symbols of states. It leaves out
+// those that have no record below the fence: where two owners have moved that past
+// the end of the log, all records of a symbol can lie below it and none be counted,
+// until the audit finds them.
+func (p *Processor) complete(ctx context.Context, known *remembered, states, fresh []store.SymbolState) error {
 	var missing []string
 	for i := range states {
 		if symbol := states[i].Symbol; known.states[symbol] == nil {
@@ -290,21 +293,23 @@ func (p *Processor) complete(ctx context.Context, known *remembered, states []st
 	if err != nil {
 		return err
 	}
-	if len(read) != len(missing) {
-		return fmt.Errorf("read back window %s: %d of %d symbols that were counted are there", known.name, len(read), len(missing))
-	}
-	if fence != known.fence && len(known.states) > 0 {
-		// Somebody else counts this log: what was known is of another fence.
+	if fence != known.fence {
+		// Somebody else counts this log. What was known is of another fence, and what
+		// was read is of one before and one after, perhaps.
 		clear(known.states)
 		known.whole, known.fence = false, fence
-		return p.complete(ctx, known, states)
+		return p.complete(ctx, known, states, fresh)
 	}
-	known.fence = fence
 	for i := range read {
 		if st := &read[i]; st.Open.Price == 0 || st.High.Price == 0 || st.Low.Price == 0 || st.Close.Price == 0 {
 			return fmt.Errorf("window %s: read back %s without the registers that were written", known.name, st.Symbol)
 		}
 		known.set(&read[i])
+	}
+	for i := range fresh {
+		if known.states[fresh[i].Symbol] == nil {
+			return fmt.Errorf("read back window %s: %s was counted and is not there", known.name, fresh[i].Symbol)
+		}
 	}
 	return nil
 }

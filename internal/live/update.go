@@ -31,6 +31,9 @@ func (g *grouping) updates(s *span, known *remembered) ([]kafka.Message, error) 
 	for i := range s.states {
 		symbol := s.states[i].Symbol
 		st := known.states[symbol]
+		if st == nil {
+			continue // it has no record below the fence
+		}
 		r := &g.records[s.newest[i]]
 		if err := d.Read(r, &t); err != nil {
 			return nil, fmt.Errorf("offset %d: %w", r.Offset, err) // it was decoded before

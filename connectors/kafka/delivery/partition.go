@@ -131,7 +131,7 @@ func (p *partition) read(ctx context.Context) {
 // fetch that waits at the log's end is work for Kafka with every write.
 func (p *partition) pause() time.Duration {
 	shortly := p.sub.MaxWait / 8
-	wait := time.Until(p.batcher.due()) - shortly
+	wait := time.Until(p.batcher.due().Add(-shortly))
 	if wait <= 0 {
 		wait = p.sub.MaxWait - shortly
 	}

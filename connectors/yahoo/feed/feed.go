@@ -58,6 +58,10 @@ type Config struct {
 // nothing is published with a claim that may not last as long.
 const PublishLimit = 30 * time.Second
 
+// publishTime is when we give up a publication. What Kafka has got until then it
+// writes, or refuses, within the rest of PublishLimit.
+const publishTime = PublishLimit - 5*time.Second
+
 // Watchlist is what is to be followed and who feeds it: *watchlist.List.
 type Watchlist interface {
 	List(ctx context.Context) ([]watchlist.Symbol, error)

@@ -47,9 +47,10 @@ func (f *Feed) publishAll(ctx context.Context) {
 			}
 			var err error
 			if len(messages) > 0 {
-				// Its end must not stay unknown, so it is not broken off: the producer's own
-				// limits bound it.
-				err = f.Ticks.Publish(context.WithoutCancel(ctx), messages)
+				// Its end must not stay unknown, so it is not broken off when we are.
+				limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
+				err = f.Ticks.Publish(limited, messages)
+				cancel()
 			}
 			f.settle(flights, err)
 		}
