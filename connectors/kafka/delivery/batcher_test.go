@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ticktape/connectors/kafka/subscription"
 	"ticktape/internal/trigger"
 )
 
@@ -49,5 +50,37 @@ func TestRecordsWaitForOthersOnlyWhereCallsWouldComeTooClose(t *testing.T) {
 			b.come(4)
 		}()
 		expect("one that was waited for", 3*wait+20*time.Millisecond, 1)
+	})
+}
+
+// TestTheNextFetchComesShortlyBeforeTheNextBatch has a wait of which an eighth is
+// 10 ms, and another that is longer than any pause.
+func TestTheNextFetchComesShortlyBeforeTheNextBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := func(wait time.Duration) *partition {
+			b := newBatcher(1000, func() int { return 1 << 20 }, wait, 0, func() *trigger.Encoder {
+				return trigger.NewEncoder(trigger.Protobuf, "ticks", [16]byte{1}, 0)
+			})
+			return &partition{batcher: b, sub: &subscription.Subscription{MaxWait: wait}}
+		}
+		p := start(80 * time.Millisecond)
+		expect := func(what string, p *partition, want time.Duration) {
+			t.Helper()
+			if got := p.pause(); got != want {
+				t.Errorf("%s: a pause of %v, want %v", what, got, want)
+			}
+		}
+		expect("before the first batch, which goes at once", p, 70*time.Millisecond)
+		p.batcher.come(0)
+		p.batcher.put(p.batcher.take(t.Context(), 0))
+		expect("just after a batch", p, 70*time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
+		expect("some time after", p, 20*time.Millisecond)
+		time.Sleep(25 * time.Millisecond)
+		expect("shortly before the next, which is taken without another fetch", p, 70*time.Millisecond)
+		time.Sleep(time.Hour)
+		expect("long after", p, 70*time.Millisecond)
+		expect("a batch that may wait long", start(time.Minute), mostPause)
+		expect("batches that don't wait", start(0), 0)
 	})
 }
