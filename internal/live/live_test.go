@@ -239,6 +239,8 @@ func TestProcess(t *testing.T) {
 		"a topic without an id":                                     testNoTopicID,
 		"partitions side by side":                                   testPartitions,
 		"what is known is not read back, nor written again":         testMemory,
+		"a reading across another's count is made again":            testTornReading,
+		"a fence past the log's end holds nobody up":                testFencePastTheEnd,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, s) })
 	}
@@ -559,6 +561,75 @@ func testMemory(t *testing.T, s *store.Store) {
 		t.Errorf("the first processor read back %d symbols and wrote the registers of %d one by one in all, want 3", first.readBack, first.each)
 	}
 	check(t, s, tp, k)
+}
+
+// torn is a store whose first reading has registers of before something happened
+// and counters of after.
+type torn struct {
+	live.Store
+	between func()
+}
+
+func (s *torn) ReadWindow(ctx context.Context, w store.Window, symbols []string) (int64, []store.SymbolState, error) {
+	fence, before, err := s.Store.ReadWindow(ctx, w, symbols)
+	if err != nil || s.between == nil {
+		return fence, before, err
+	}
+	between := s.between
+	s.between = nil
+	between()
+	fence, after, err := s.Store.ReadWindow(ctx, w, symbols)
+	for i := range after {
+		st, old := &after[i], &before[i]
+		st.Open, st.High, st.Low, st.Close = old.Open, old.High, old.Low, old.Close
+	}
+	return fence, after, err
+}
+
+func testTornReading(t *testing.T, s *store.Store) {
+	tp := newTape()
+	for i := range 30 {
+		price := tick.Price(100 + i%3)
+		if i/10 == 1 { // highest and lowest come in between
+			price = tick.Price(1 + 999*(i%2))
+		}
+		tp.add(trade("A", minute+int64(i), price, 1), tick.Protobuf)
+	}
+	other, k := newProcessor(s)
+	process(t, other, tp.batch(0, 5, false))
+	first := &torn{Store: s, between: func() { process(t, other, tp.batch(10, 20, false)) }}
+	p := &live.Processor{Store: first, Windows: k}
+	process(t, p, tp.batch(5, 10, false))
+	if first.between != nil {
+		t.Fatal("nothing was read back")
+	}
+	process(t, p, tp.batch(20, 30, false))
+	check(t, s, tp, k)
+}
+
+func testFencePastTheEnd(t *testing.T, s *store.Store) {
+	tp := newTape()
+	for i := range 20 {
+		tp.add(trade("A", minute+int64(i), 100, 1), tick.Protobuf)
+	}
+	incarnation, err := s.Incarnation(t.Context(), "ticks", tp.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := store.Window{Start: minute, Log: store.Log(incarnation, 0)}
+	if err := s.Count(t.Context(), w, 0, 10, nil); err != nil { // two owners of an empty log's window did that
+		t.Fatal(err)
+	}
+	p, k := newProcessor(s)
+	process(t, p, tp.batch(0, 10, false))
+	if len(k.last) != 0 {
+		t.Errorf("published %v of what is not counted", k.last)
+	}
+	process(t, p, tp.batch(10, 20, false))
+	_, states, err := s.ReadWindow(t.Context(), w, nil)
+	if err != nil || len(states) != 1 || states[0].Count != 10 {
+		t.Errorf("the window is %v, %v; want the 10 records from the fence on", states, err)
+	}
 }
 
 // trouble is a store whose operations fail as a network's do. An increment that
