@@ -26,7 +26,7 @@ import (
 type Store interface {
 	Incarnation(ctx context.Context, topic string, topicID [16]byte) (int32, error)
 	WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error
-	WriteWhole(ctx context.Context, w store.Window, at int64, states []store.SymbolState) error
+	WriteWhole(ctx context.Context, w store.Window, at int64, rows [][]*store.SymbolState) error
 	Fence(ctx context.Context, w store.Window) (int64, error)
 	QuietFences(ctx context.Context, windows []store.Window, quiet time.Duration) ([]int64, error)
 	Count(ctx context.Context, w store.Window, from, to int64, states []store.SymbolState) error
@@ -239,12 +239,8 @@ func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *
 // it is known what all records of a symbol come to, for which only fresh ones
 // matter, and else those of the span's records, each by itself.
 func (p *Processor) registers(ctx context.Context, known *remembered, states, fresh []store.SymbolState) error {
-	var whole, each []store.SymbolState
-	for i := range fresh {
-		if st := known.states[fresh[i].Symbol]; st != nil {
-			whole = append(whole, store.SymbolState{Symbol: fresh[i].Symbol, State: *st})
-		}
-	}
+	whole := known.rows(fresh)
+	var each []store.SymbolState
 	for i := range states {
 		if known.states[states[i].Symbol] == nil {
 			each = append(each, states[i])

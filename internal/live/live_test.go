@@ -347,7 +347,11 @@ func testTenThousandSymbols(t *testing.T, s *store.Store) {
 		tp.add(trade(fmt.Sprintf("S%04d", i%10_000), minute+int64(i), tick.Price(i+1), int64(i)), tick.Protobuf)
 	}
 	p, k := newProcessor(s)
-	process(t, p, tp.all())
+	process(t, p, tp.batch(0, 9_000, false))
+	process(t, p, tp.batch(9_000, 16_000, false))
+	other := &live.Processor{Store: s, Windows: k} // knows nothing
+	process(t, other, tp.batch(16_000, 18_000, false))
+	process(t, p, tp.batch(18_000, 20_000, false))
 	check(t, s, tp, k)
 }
 
@@ -525,9 +529,9 @@ func (s *watched) WriteRegisters(ctx context.Context, w store.Window, states []s
 	return s.Store.WriteRegisters(ctx, w, states)
 }
 
-func (s *watched) WriteWhole(ctx context.Context, w store.Window, at int64, states []store.SymbolState) error {
-	s.whole += len(states)
-	return s.Store.WriteWhole(ctx, w, at, states)
+func (s *watched) WriteWhole(ctx context.Context, w store.Window, at int64, rows [][]*store.SymbolState) error {
+	s.whole += len(rows)
+	return s.Store.WriteWhole(ctx, w, at, rows)
 }
 
 func testMemory(t *testing.T, s *store.Store) {
@@ -673,37 +677,48 @@ func (s *trouble) arrive(percent int) {
 
 func (s *trouble) WriteRegisters(ctx context.Context, w store.Window, states []store.SymbolState) error {
 	ctx = context.WithoutCancel(ctx) // it may be written after the call
-	return s.inPart(states, func(some []store.SymbolState) error { return s.Store.WriteRegisters(ctx, w, some) })
+	return inPart(s, keepAll(states), func(some []store.SymbolState) error { return s.Store.WriteRegisters(ctx, w, some) })
 }
 
-func (s *trouble) WriteWhole(ctx context.Context, w store.Window, at int64, states []store.SymbolState) error {
+func (s *trouble) WriteWhole(ctx context.Context, w store.Window, at int64, rows [][]*store.SymbolState) error {
 	ctx = context.WithoutCancel(ctx)
-	return s.inPart(states, func(some []store.SymbolState) error { return s.Store.WriteWhole(ctx, w, at, some) })
+	kept := make([][]*store.SymbolState, len(rows))
+	for i, row := range rows {
+		for _, st := range row {
+			st := keep(st)
+			kept[i] = append(kept[i], &st)
+		}
+	}
+	return inPart(s, kept, func(some [][]*store.SymbolState) error { return s.Store.WriteWhole(ctx, w, at, some) })
 }
 
-// inPart writes all states, or fails: then half of them are written, or all of
+// inPart writes all rows, or fails: then half of them are written, or all of
 // them later on, or none.
-func (s *trouble) inPart(states []store.SymbolState, write func([]store.SymbolState) error) error {
+func inPart[T any](s *trouble, rows []T, write func([]T) error) error {
 	n, err := s.roll(10)
 	switch {
 	case err == nil:
-		return write(states)
+		return write(rows)
 	case n%3 == 0:
-		return errors.Join(err, write(states[:len(states)/2]))
+		return errors.Join(err, write(rows[:len(rows)/2]))
 	case n%3 == 1:
-		kept := keep(states)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.way = append(s.way, func() { _ = write(kept) })
+		s.way = append(s.way, func() { _ = write(rows) })
 	}
 	return err
 }
 
-// keep copies states, which are the processor's memory: it will use it again.
-func keep(states []store.SymbolState) []store.SymbolState {
-	kept := slices.Clone(states)
-	for i := range kept {
-		kept[i].Symbol = strings.Clone(kept[i].Symbol)
+// keep copies a state, which is the processor's memory: it will use it again.
+func keep(st *store.SymbolState) store.SymbolState {
+	kept := *st
+	kept.Symbol = strings.Clone(st.Symbol)
+	return kept
+}
+
+func keepAll(states []store.SymbolState) (kept []store.SymbolState) {
+	for i := range states {
+		kept = append(kept, keep(&states[i]))
 	}
 	return kept
 }
@@ -737,7 +752,7 @@ func (s *trouble) Count(ctx context.Context, w store.Window, from, to int64, sta
 	case n < 15:
 		return errors.Join(s.Store.Count(ctx, w, from, to, states), err)
 	default:
-		kept := keep(states)
+		kept := keepAll(states)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.way = append(s.way, func() { _ = s.Store.Count(context.WithoutCancel(ctx), w, from, to, kept) })
@@ -752,12 +767,23 @@ func (s *trouble) ReadWindow(ctx context.Context, w store.Window, symbols []stri
 	return s.Store.ReadWindow(ctx, w, symbols)
 }
 
+// sameBucket makes names of symbols that share a bucket.
+func sameBucket(n int) (names []string) {
+	for i := 0; len(names) < n; i++ {
+		if name := fmt.Sprintf("S%d", i); store.Bucket(name) == 7 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // randomTape is a log of a few minutes, with everything in it that can be.
 func randomTape(rng *rand.Rand, n int) *tape {
 	tp := newTape()
+	symbols := append(sameBucket(4), "ANOTHER")
 	for i := range n {
 		at := minute + int64(i)*4*window.Length/int64(n) + rng.Int64N(window.Length) // out of order by up to a minute
-		t := trade(fmt.Sprintf("S%d", rng.IntN(5)), at, tick.Price(rng.Int64N(2000)-1000), rng.Int64N(1000))
+		t := trade(symbols[rng.IntN(len(symbols))], at, tick.Price(rng.Int64N(2000)-1000), rng.Int64N(1000))
 		if rng.IntN(10) == 0 {
 			t.Price, t.Size = tick.Price(math.MaxInt64-rng.Int64N(9)), 100_000
 		}
@@ -780,6 +806,7 @@ func randomTape(rng *rand.Rand, n int) *tape {
 // itself: its number is the name of the test.
 func TestAnyDeliveryGivesTheSameWindows(t *testing.T) {
 	s := testbed.Store(t)
+	live.ShareRows(t, 2)
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 4))

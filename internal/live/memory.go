@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"ticktape/internal/store"
-	"ticktape/internal/window"
 )
 
 // memory remembers what windows came to, so that the next batch need not read
@@ -29,17 +28,17 @@ type remembered struct {
 	name   store.Window
 	fence  int64
 	whole  bool // a symbol that is not in it has no record below the fence
-	states map[string]*window.State
+	states map[string]*store.SymbolState
 }
 
 // nothing is a window before its first record.
 func nothing(w store.Window) *remembered {
-	return &remembered{name: w, whole: true, states: map[string]*window.State{}}
+	return &remembered{name: w, whole: true, states: map[string]*store.SymbolState{}}
 }
 
 // unknown is a window of which nothing but the fence is known.
 func unknown(w store.Window, fence int64) *remembered {
-	return &remembered{name: w, fence: fence, states: map[string]*window.State{}}
+	return &remembered{name: w, fence: fence, states: map[string]*store.SymbolState{}}
 }
 
 // take returns what is remembered of the window, or nil. The caller owns it, and
@@ -84,7 +83,7 @@ func (r *remembered) add(fence int64, fresh []store.SymbolState) {
 		k := r.states[fresh[i].Symbol]
 		switch {
 		case k != nil:
-			k.Merge(&fresh[i].State)
+			k.State.Merge(&fresh[i].State)
 		case r.whole:
 			r.set(&fresh[i])
 		}
@@ -93,6 +92,46 @@ func (r *remembered) add(fence int64, fresh []store.SymbolState) {
 
 // set keeps a state that is right for the fence.
 func (r *remembered) set(s *store.SymbolState) {
-	st := s.State
-	r.states[strings.Clone(s.Symbol)] = &st
+	st := *s
+	st.Symbol = strings.Clone(s.Symbol)
+	r.states[st.Symbol] = &st
+}
+
+// A batch that has at least one in mostSpread of a window's symbols, and at least
+// fewestShared, has its registers written by bucket: fewer rows, of which no more
+// than so many times as much is written as has changed.
+const mostSpread = 4
+
+var fewestShared = 2 * store.Buckets
+
+// rows sorts what is known of the symbols of fresh into rows of registers, for
+// store.WriteWhole.
+func (r *remembered) rows(fresh []store.SymbolState) [][]*store.SymbolState {
+	rows := make([][]*store.SymbolState, 0, min(len(fresh), len(r.states)))
+	if !r.whole || len(fresh) < fewestShared || len(fresh) < len(r.states)/mostSpread {
+		all := make([]*store.SymbolState, 0, cap(rows))
+		for i := range fresh {
+			if st := r.states[fresh[i].Symbol]; st != nil {
+				all = append(all, st)
+				rows = append(rows, all[len(all)-1:len(all):len(all)])
+			}
+		}
+		return rows
+	}
+	var changed [store.Buckets]bool
+	for i := range fresh {
+		changed[store.Bucket(fresh[i].Symbol)] = true
+	}
+	var buckets [store.Buckets][]*store.SymbolState
+	for symbol, st := range r.states {
+		if b := store.Bucket(symbol); changed[b] {
+			buckets[b] = append(buckets[b], st)
+		}
+	}
+	for _, bucket := range buckets {
+		if len(bucket) > 0 {
+			rows = append(rows, bucket)
+		}
+	}
+	return rows
 }

@@ -57,7 +57,7 @@ func TestOpenAddsWhatAnEarlierVersionLacks(t *testing.T) {
 	w, s := own(), stores[0]
 	both := []store.SymbolState{record("NEW", 2, 1, 7, 1), record("OLD", 1, 0, 5, 1)}
 	must(t, s.WriteRegisters(t.Context(), w, both[1:]))
-	must(t, s.WriteWhole(t.Context(), w, 2, both[:1]))
+	must(t, s.WriteWhole(t.Context(), w, 2, [][]*store.SymbolState{{&both[0]}}))
 	must(t, s.Count(t.Context(), w, 0, 2, both))
 	if _, got := read(t, s, w, nil); !cmp.Equal(both, got) {
 		t.Errorf("read %v, want %v", got, both)

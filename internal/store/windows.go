@@ -50,6 +50,7 @@ const (
 	// registerChunk and readChunk bound a request's size. Neither splits
 	// anything that has to stay whole.
 	registerChunk = 2_000
+	wholeChunk    = 5_000
 	readChunk     = 5_000
 )
 
@@ -67,30 +68,76 @@ func (s *Store) WriteRegisters(ctx context.Context, w Window, states []SymbolSta
 	return nil
 }
 
-// WriteWhole does in one cell for each symbol what WriteRegisters does in four. It
-// asks for more: states must be what the symbols come to in the window with all
-// records below the offset at, and nothing else. The offset is the write's
-// timestamp, so that of all such states the one of the most records stays, in
-// whatever order and however often they are written.
-func (s *Store) WriteWhole(ctx context.Context, w Window, at int64, states []SymbolState) error {
-	for rows := range slices.Chunk(rowOrder(states), registerChunk) {
-		b := s.batch(ctx, gocql.UnloggedBatch, len(rows))
-		values := newValues(3+2*len(rows), 20+150*len(rows))
-		start, log, timestamp := values.bigint(w.Start), values.int(w.Log), values.bigint(at)
-		for _, i := range rows {
-			st := &states[i]
-			from := len(values.bytes)
+// WriteWhole does in one cell for each row what WriteRegisters does in four for
+// each symbol. A row is one symbol, or all those of a bucket (see Bucket) that have a
+// record in the window below the offset at. It asks for more: the states must be
+// what the symbols come to in the window with all records below that offset, and
+// nothing else. The offset is the write's timestamp, so that of all such states the
+// one of the most records stays, in whatever order and however often they are written.
+func (s *Store) WriteWhole(ctx context.Context, w Window, at int64, rows [][]*SymbolState) error {
+	slices.SortFunc(rows, func(a, b []*SymbolState) int { return strings.Compare(rowName(a), rowName(b)) })
+	for len(rows) > 0 {
+		n, symbols := 0, 0
+		for n < len(rows) && (n == 0 || symbols+len(rows[n]) <= wholeChunk) {
+			symbols += len(rows[n])
+			n++
+		}
+		if err := s.writeWhole(ctx, w, at, rows[:n], symbols); err != nil {
+			return fmt.Errorf("write registers of window %s at offset %d: %w", w, at, err)
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+func (s *Store) writeWhole(ctx context.Context, w Window, at int64, rows [][]*SymbolState, symbols int) error {
+	b := s.batch(ctx, gocql.UnloggedBatch, len(rows))
+	values := newValues(3+2*len(rows), 20+16*len(rows)+120*symbols)
+	start, log, timestamp := values.bigint(w.Start), values.int(w.Log), values.bigint(at)
+	for _, row := range rows {
+		from := len(values.bytes)
+		for _, st := range row {
+			if len(row) > 1 {
+				values.bytes = append(append(values.bytes, byte(len(st.Symbol))), st.Symbol...)
+			}
 			for _, p := range [...]window.Point{st.Open, st.High, st.Low, st.Close} {
 				values.bytes = appendPoint(values.bytes, p)
 			}
-			whole := values.end(from)
-			b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: wholeStmt, Args: values.args(timestamp, whole, start, log, values.text(st.Symbol))})
 		}
-		if err := s.session.ExecuteBatch(b); err != nil {
-			return fmt.Errorf("write registers of window %s at offset %d: %w", w, at, err)
-		}
+		whole := values.end(from)
+		b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: wholeStmt, Args: values.args(timestamp, whole, start, log, values.text(rowName(row)))})
 	}
-	return nil
+	return s.session.ExecuteBatch(b)
+}
+
+// Buckets is the number of buckets. With thousands of symbols a row for some ten of
+// them costs a node little more than one for each, while who wants one symbol's
+// registers reads no more than ten times as much.
+const Buckets = 256
+
+// Bucket is that of a symbol: symbols share one by a hash of their names (FNV-1a).
+func Bucket(symbol string) int {
+	h := uint32(2166136261)
+	for i := 0; i < len(symbol); i++ {
+		h = (h ^ uint32(symbol[i])) * 16777619
+	}
+	return int((h ^ h>>16) % Buckets)
+}
+
+// bucketNames are what stands in the place of a symbol in the row of a bucket. No
+// symbol has a space.
+var bucketNames = func() (names [Buckets]string) {
+	for i := range names {
+		names[i] = fmt.Sprintf(" %02x", i)
+	}
+	return names
+}()
+
+func rowName(row []*SymbolState) string {
+	if len(row) == 1 {
+		return row[0].Symbol
+	}
+	return bucketNames[Bucket(row[0].Symbol)]
 }
 
 const wholeStmt = "UPDATE window_registers USING TIMESTAMP ? SET whole = ? WHERE window_start = ? AND log = ? AND symbol = ?"
@@ -313,23 +360,20 @@ func (s *Store) ReadWindow(ctx context.Context, w Window, symbols []string) (fen
 }
 
 func (s *Store) readWindow(ctx context.Context, w Window, symbols []string) (fence int64, states []SymbolState, err error) {
-	registers := make(chan error, 1)
-	var points []SymbolState
+	failed := make(chan error, 1)
+	var registers map[string]*registers
 	go func() {
 		var err error
-		points, err = s.readRegisters(ctx, w, symbols)
-		registers <- err
+		registers, err = s.readRegisters(ctx, w, symbols)
+		failed <- err
 	}()
 	fence, states, err = s.readCounters(ctx, w, symbols)
-	if err := errors.Join(err, <-registers); err != nil {
+	if err := errors.Join(err, <-failed); err != nil {
 		return 0, nil, err
 	}
 	for i := range states {
-		for len(points) > 0 && points[0].Symbol < states[i].Symbol {
-			points = points[1:]
-		}
-		if len(points) > 0 && points[0].Symbol == states[i].Symbol {
-			p := &points[0]
+		if r := registers[states[i].Symbol]; r != nil {
+			p := r.joined()
 			states[i].Open, states[i].High, states[i].Low, states[i].Close = p.Open, p.High, p.Low, p.Close
 		}
 	}
@@ -352,32 +396,104 @@ func (s *Store) readCounters(ctx context.Context, w Window, symbols []string) (f
 	return fence, states, it.Close()
 }
 
-func (s *Store) readRegisters(ctx context.Context, w Window, symbols []string) ([]SymbolState, error) {
-	states := make([]SymbolState, 0, len(symbols))
-	it := s.selectSymbols(ctx, "SELECT symbol, open, high, low, close, whole FROM window_registers WHERE window_start = ? AND log = ?", w, symbols)
-	var symbol string
-	var each, whole [4]point
-	for it.Scan(&symbol, &each[0], &each[1], &each[2], &each[3], (*points)(&whole)) {
-		states = append(states, SymbolState{symbol, joined(&each, &whole)})
-	}
-	return states, it.Close()
+// registers are those of one symbol as they are stored: one by one, and as a whole.
+type registers struct {
+	each, whole points
 }
 
-// joined is what registers that were written one by one and such that were
-// written as a whole come to.
-func joined(each, whole *[4]point) window.State {
-	state := func(p *[4]point) window.State {
-		return window.State{Count: 1, Open: window.Point(p[0]), High: window.Point(p[1]), Low: window.Point(p[2]), Close: window.Point(p[3])}
+// addWhole brings in a state that was written as a whole.
+func (r *registers) addWhole(p *points) {
+	if r.whole == (points{}) {
+		r.whole = *p
+		return
 	}
-	st := state(each)
+	st, other := r.whole.state(), p.state()
+	st.Merge(&other)
+	r.whole = points{point(st.Open), point(st.High), point(st.Low), point(st.Close)}
+}
+
+// joined is what all of them come to.
+func (r *registers) joined() window.State {
 	switch {
-	case slices.Contains(each[:], point{}) && *whole != [4]point{}:
-		st = state(whole) // there are none of the others, or they have begun to expire
-	case *whole != [4]point{}:
-		w := state(whole)
-		st.Merge(&w)
+	case r.whole == points{}:
+		return r.each.state()
+	case slices.Contains(r.each[:], point{}):
+		return r.whole.state() // there are none of the others, or they have begun to expire
 	}
-	return window.State{Open: st.Open, High: st.High, Low: st.Low, Close: st.Close}
+	st, whole := r.each.state(), r.whole.state()
+	st.Merge(&whole)
+	return st
+}
+
+// state is one of no sums. Its count is that of a state that may be merged.
+func (p *points) state() window.State {
+	return window.State{Count: 1, Open: window.Point(p[0]), High: window.Point(p[1]), Low: window.Point(p[2]), Close: window.Point(p[3])}
+}
+
+// readRegisters returns the registers of the symbols, and of some that are not asked for.
+func (s *Store) readRegisters(ctx context.Context, w Window, symbols []string) (map[string]*registers, error) {
+	found := make(map[string]*registers, len(symbols))
+	of := func(symbol string) *registers {
+		r := found[symbol]
+		if r == nil {
+			r = &registers{}
+			found[symbol] = r
+		}
+		return r
+	}
+	it := s.selectSymbols(ctx, "SELECT symbol, open, high, low, close, whole FROM window_registers WHERE window_start = ? AND log = ?", w, withBuckets(symbols))
+	var symbol string
+	var each points
+	var cell []byte
+	var err error
+	for err == nil && it.Scan(&symbol, &each[0], &each[1], &each[2], &each[3], &cell) {
+		if strings.HasPrefix(symbol, " ") {
+			err = eachOfBucket(cell, func(symbol []byte, p *points) { of(string(symbol)).addWhole(p) })
+			continue
+		}
+		r := of(symbol)
+		r.each = each
+		var whole points
+		if len(cell) > 0 {
+			if err = whole.read(cell); err == nil {
+				r.addWhole(&whole)
+			}
+		}
+	}
+	return found, errors.Join(err, it.Close())
+}
+
+// withBuckets adds to the symbols the names of their buckets.
+func withBuckets(symbols []string) []string {
+	if symbols == nil {
+		return nil
+	}
+	var with [Buckets]bool
+	names := slices.Clone(symbols)
+	for _, symbol := range symbols {
+		if b := Bucket(symbol); !with[b] {
+			with[b] = true
+			names = append(names, bucketNames[b])
+		}
+	}
+	return names
+}
+
+// eachOfBucket calls f with the symbols of a bucket's cell and their points.
+func eachOfBucket(cell []byte, f func(symbol []byte, p *points)) error {
+	var p points
+	for len(cell) > 0 {
+		n := 1 + int(cell[0])
+		if len(cell) < n+pointsSize {
+			return fmt.Errorf("the registers of a bucket end after %d of %d bytes", len(cell), n+pointsSize)
+		}
+		if err := p.read(cell[n : n+pointsSize]); err != nil {
+			return err
+		}
+		f(cell[1:n], &p)
+		cell = cell[n+pointsSize:]
+	}
+	return nil
 }
 
 func (s *Store) selectSymbols(ctx context.Context, stmt string, w Window, symbols []string) *gocql.Iter {
@@ -482,20 +598,18 @@ func appendPoint(dst []byte, p window.Point) []byte {
 	return binary.BigEndian.AppendUint64(dst, uint64(p.Price))
 }
 
-// points are those of a symbol in one cell.
+// points are those of a symbol: open, high, low, close.
 type points [4]point
 
-// UnmarshalCQL reads stored points; where the cell is absent, all are zero.
-func (p *points) UnmarshalCQL(info gocql.TypeInfo, b []byte) error {
-	*p = points{}
-	if len(b) == 0 {
-		return nil
-	}
-	if len(b) != len(p)*pointSize {
-		return fmt.Errorf("stored points have %d bytes, not %d", len(b), len(p)*pointSize)
+const pointsSize = len(points{}) * pointSize
+
+// read reads points that are stored in one cell.
+func (p *points) read(b []byte) error {
+	if len(b) != pointsSize {
+		return fmt.Errorf("stored points have %d bytes, not %d", len(b), pointsSize)
 	}
 	for i := range p {
-		if err := p[i].UnmarshalCQL(info, b[i*pointSize:(i+1)*pointSize]); err != nil {
+		if err := p[i].UnmarshalCQL(nil, b[i*pointSize:(i+1)*pointSize]); err != nil {
 			return err
 		}
 	}

@@ -103,20 +103,36 @@ func testRegistersKeepTheRightValueInAnyOrder(t *testing.T, s *store.Store) {
 	}
 }
 
-// Whole states, of records up to this or that offset, and records by themselves are
-// written in any order and again: what is read is what all of them come to.
+// Whole states, of records up to this or that offset, of one symbol or of a bucket,
+// and records by themselves are written in any order and again: what is read is what
+// all of them come to.
 func testWholeStatesAndRecordsComeTogether(t *testing.T, s *store.Store) {
-	for seed := range uint64(12) {
+	symbols := []string{"A"}
+	for i := 0; len(symbols) < 3; i++ {
+		if name := fmt.Sprint("B", i); store.Bucket(name) == store.Bucket("A") {
+			symbols = append(symbols, name)
+		}
+	}
+	for seed := range uint64(18) {
 		w := own()
 		rng := rand.New(rand.NewPCG(seed, 1))
-		var want window.State
+		want := map[string]*store.SymbolState{}
 		var writes []func() error
-		for offset := range int64(12) {
-			r := record("A", rng.Int64N(window.Length), offset, rng.Int64N(20)-10, 1)
-			want.Merge(&r.State)
-			whole := store.SymbolState{Symbol: "A", State: want}
+		for offset := range int64(24) {
+			r := record(symbols[rng.IntN(len(symbols))], rng.Int64N(window.Length), offset, rng.Int64N(20)-10, 1)
+			if want[r.Symbol] == nil {
+				want[r.Symbol] = &store.SymbolState{Symbol: r.Symbol}
+			}
+			want[r.Symbol].Merge(&r.State)
+			var row []*store.SymbolState
+			for _, st := range want {
+				if shared := seed%2 == 0; shared || st.Symbol == r.Symbol {
+					kept := *st
+					row = append(row, &kept)
+				}
+			}
 			each := func() error { return s.WriteRegisters(t.Context(), w, []store.SymbolState{r}) }
-			all := func() error { return s.WriteWhole(t.Context(), w, offset+1, []store.SymbolState{whole}) }
+			all := func() error { return s.WriteWhole(t.Context(), w, offset+1, [][]*store.SymbolState{row}) }
 			switch seed % 3 {
 			case 0:
 				writes = append(writes, all)
@@ -134,16 +150,24 @@ func testWholeStatesAndRecordsComeTogether(t *testing.T, s *store.Store) {
 		for _, write := range writes {
 			must(t, write())
 		}
-		must(t, s.Count(t.Context(), w, 0, 12, []store.SymbolState{{Symbol: "A", State: want}}))
-		_, got := read(t, s, w, []string{"A"})
-		if len(got) != 1 {
-			t.Fatalf("read %v", got)
+		var counts []store.SymbolState
+		for _, st := range want {
+			counts = append(counts, *st)
 		}
-		want.High, want.Low = window.Point{Price: want.High.Price}, window.Point{Price: want.Low.Price}
-		is := got[0].State
-		is.High, is.Low = window.Point{Price: is.High.Price}, window.Point{Price: is.Low.Price}
-		if diff := cmp.Diff(want, is); diff != "" {
-			t.Errorf("seed %d: %s", seed, diff)
+		must(t, s.Count(t.Context(), w, 0, 24, counts))
+		for _, ask := range [][]string{nil, symbols} {
+			_, got := read(t, s, w, ask)
+			if len(got) != len(want) {
+				t.Fatalf("read %v", got)
+			}
+			for i := range got {
+				is, want := got[i].State, want[got[i].Symbol].State
+				want.High, want.Low = window.Point{Price: want.High.Price}, window.Point{Price: want.Low.Price}
+				is.High, is.Low = window.Point{Price: is.High.Price}, window.Point{Price: is.Low.Price}
+				if diff := cmp.Diff(want, is); diff != "" {
+					t.Errorf("seed %d, %s: %s", seed, got[i].Symbol, diff)
+				}
+			}
 		}
 	}
 }
@@ -210,7 +234,17 @@ func testTenThousandSymbolsInOneWindow(t *testing.T, s *store.Store) {
 		symbols[i] = fmt.Sprintf("SYMBOL-%05d", i)
 		states[i] = record(symbols[i], int64(i), int64(i), int64(i)-5_000, int64(i))
 	}
-	must(t, s.WriteRegisters(t.Context(), w, states))
+	rows := make([][]*store.SymbolState, store.Buckets/2)
+	var each []store.SymbolState
+	for i := range states {
+		if b := store.Bucket(states[i].Symbol); b < len(rows) {
+			rows[b] = append(rows[b], &states[i])
+		} else {
+			each = append(each, states[i])
+		}
+	}
+	must(t, s.WriteWhole(t.Context(), w, int64(len(states)), rows))
+	must(t, s.WriteRegisters(t.Context(), w, each))
 	must(t, s.Count(t.Context(), w, 0, int64(len(states)), states))
 	for _, ask := range [][]string{symbols, nil} {
 		fence, got := read(t, s, w, ask)

@@ -106,6 +106,9 @@ func Cassandra(ctx context.Context, o Options) (process.Plan, error) {
 		// Nobody to gossip with: these waits are for clusters.
 		"-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=1000", "-Dcassandra.superuser_setup_delay_ms=0",
 		"-Dcassandra.max_queued_native_transport_requests=4096",
+		// A mutation's serialised form is kept for further replicas. Here is none, and that
+		// of a counter mutation would be made only to be thrown away.
+		"-Dcassandra.cacheable_mutation_size_limit_bytes=0",
 		"-Djna.tmpdir=" + tmp, "-Djava.io.tmpdir=" + tmp,
 	}
 	args = append(args, jvm17...)
