@@ -193,7 +193,7 @@ func TestBackfill(t *testing.T) {
 			b.Reset("B")
 			b.Add(&chunk.Record{Offset: 1, Tick: tick.Tick{Symbol: "B", EventTime: start + 1, Price: 1, Source: tick.SourceYahoo}})
 			summary := b.Summary()
-			r.must(s.WriteChunks(ctx, store.Window{Start: start, Log: log}, []store.Chunk{{Symbol: "B", First: 1, Last: 1, Summary: summary.Append(nil), Ticks: b.Append(nil)}}))
+			r.must(s.WriteChunks(ctx, store.Window{Start: start, Log: log}, [][]store.Chunk{{{Symbol: "B", First: 1, Last: 1, Summary: summary.Append(nil), Ticks: b.Append(nil)}}}))
 			r.must(s.WriteQuotes(ctx, log, []store.Quote{{Offset: 1, Tick: tick.Tick{Symbol: "B", EventTime: start + 1, Price: 1}}}))
 		}
 		r.must(s.WriteMarks(ctx, []store.Mark{{Window: store.Window{Start: pending[1], Log: log}, UpTo: 1}}))

@@ -165,30 +165,64 @@ func (g *grouping) window(start int64) *windowGroups {
 	return w
 }
 
-// chunks makes the batch's chunks and calls emit with those of one window, some
-// at a time. What emit gets stays untouched.
-func (g *grouping) chunks(emit func(start int64, chunks []store.Chunk)) {
+// chunks makes the batch's chunks and calls emit with rows of those of one window,
+// some at a time. What emit gets stays untouched.
+func (g *grouping) chunks(emit func(start int64, rows [][]store.Chunk)) {
 	for _, w := range g.windows {
 		// In the order of Cassandra's rows: a node takes less time for a batch that it
 		// need not sort.
 		slices.SortFunc(w.groups, func(i, j int32) int { return strings.Compare(g.groups[i].symbol, g.groups[j].symbol) })
-		for groups := range slices.Chunk(w.groups, chunksAWrite) {
-			size := 0
-			for _, n := range groups {
-				size += chunkSize + recordSize*int(g.groups[n].count)
+		shared := len(w.groups) >= fewestShared
+		if shared {
+			slices.SortStableFunc(w.groups, func(i, j int32) int { return store.Bucket(g.groups[i].symbol) - store.Bucket(g.groups[j].symbol) })
+		}
+		for groups := w.groups; len(groups) > 0; {
+			n, size := 0, 0
+			for n < len(groups) && (n < chunksAWrite || shared && g.bucketGoesOn(groups, n)) {
+				size += chunkSize + recordSize*int(g.groups[groups[n]].count)
+				n++
 			}
-			list, bytes := make([]store.Chunk, 0, len(groups)), make([]byte, 0, size)
-			for _, n := range groups {
-				gr := &g.groups[n]
-				for part := range slices.Chunk(g.order[gr.from:gr.from+gr.count], chunk.MaxRecords) {
-					var c store.Chunk
-					c, bytes = g.chunk(gr.symbol, part, bytes)
-					list = append(list, c)
-				}
-			}
-			emit(w.start, list)
+			emit(w.start, g.rows(groups[:n], shared, make([]byte, 0, size)))
+			groups = groups[n:]
 		}
 	}
+}
+
+// bucketGoesOn tells whether the group n is in the bucket of the one before.
+func (g *grouping) bucketGoesOn(groups []int32, n int) bool {
+	return store.Bucket(g.groups[groups[n-1]].symbol) == store.Bucket(g.groups[groups[n]].symbol)
+}
+
+// rows makes rows of the groups: where they are shared, one of each bucket that has
+// no more records than a chunk may, and else one of each chunk. So what a row holds
+// follows from its bucket or symbol and its offsets. Their bytes are appended to bytes.
+func (g *grouping) rows(groups []int32, shared bool, bytes []byte) [][]store.Chunk {
+	list, rows := make([]store.Chunk, 0, len(groups)), make([][]store.Chunk, 0, len(groups))
+	for len(groups) > 0 {
+		n, records := 1, int(g.groups[groups[0]].count)
+		for shared && n < len(groups) && g.bucketGoesOn(groups, n) {
+			records += int(g.groups[groups[n]].count)
+			n++
+		}
+		from := len(list)
+		for _, i := range groups[:n] {
+			gr := &g.groups[i]
+			for part := range slices.Chunk(g.order[gr.from:gr.from+gr.count], chunk.MaxRecords) {
+				var c store.Chunk
+				c, bytes = g.chunk(gr.symbol, part, bytes)
+				list = append(list, c)
+			}
+		}
+		if records <= chunk.MaxRecords {
+			rows = append(rows, list[from:len(list):len(list)])
+		} else {
+			for i := from; i < len(list); i++ {
+				rows = append(rows, list[i:i+1:i+1])
+			}
+		}
+		groups = groups[n:]
+	}
+	return rows
 }
 
 // What a chunk and a record in it usually take, so that one allocation does.

@@ -23,7 +23,7 @@ import (
 // guarantees.
 type Store interface {
 	Incarnation(ctx context.Context, topic string, topicID [16]byte) (int32, error)
-	WriteChunks(ctx context.Context, w store.Window, chunks []store.Chunk) error
+	WriteChunks(ctx context.Context, w store.Window, rows [][]store.Chunk) error
 	WriteQuotes(ctx context.Context, log int32, quotes []store.Quote) error
 	WriteMarks(ctx context.Context, marks []store.Mark) error
 }
@@ -41,6 +41,11 @@ const (
 	// windowsKnown bounds the memory of what is marked already.
 	windowsKnown = 10_000
 )
+
+// fewestShared is how many of a window's symbols a batch must have for its chunks
+// to share rows, bucket by bucket: fewer rows, of which a reader who wants one
+// symbol reads some others, too.
+var fewestShared = 2 * store.Buckets
 
 // Writer stores batches. It is safe for concurrent use; batches of one
 // partition must come one after the other.
@@ -94,9 +99,9 @@ func (w *Writer) persist(ctx context.Context, b *trigger.Batch) (trigger.Failure
 
 	writes, writing := errgroup.WithContext(ctx)
 	writes.SetLimit(writesAtOnce)
-	g.chunks(func(start int64, chunks []store.Chunk) {
+	g.chunks(func(start int64, rows [][]store.Chunk) {
 		writes.Go(func() error {
-			return w.store.WriteChunks(writing, store.Window{Start: start, Log: log}, chunks)
+			return w.store.WriteChunks(writing, store.Window{Start: start, Log: log}, rows)
 		})
 	})
 	writes.Go(func() error { return w.store.WriteQuotes(writing, log, g.quotes()) })

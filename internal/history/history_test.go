@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -22,43 +23,54 @@ import (
 // Cassandra does with them is tested on the real one.
 type memory struct {
 	mu     sync.Mutex
-	rows   map[store.Window]map[string]map[[2]int64]*chunk.Row
+	rows   map[place][]*chunk.Row
 	quotes map[string]store.Quote
 	marks  []store.Mark
 	fail   error // of the next WriteChunks
 }
 
+// place is the key of a row.
+type place struct {
+	window      store.Window
+	symbol      string // or " " and a bucket
+	first, last int64
+}
+
 func newMemory() *memory {
-	return &memory{rows: map[store.Window]map[string]map[[2]int64]*chunk.Row{}, quotes: map[string]store.Quote{}}
+	return &memory{rows: map[place][]*chunk.Row{}, quotes: map[string]store.Quote{}}
 }
 
 func (m *memory) Incarnation(context.Context, string, [16]byte) (int32, error) { return 1, nil }
 
-func (m *memory) WriteChunks(_ context.Context, w store.Window, chunks []store.Chunk) error {
+func (m *memory) WriteChunks(_ context.Context, w store.Window, rows [][]store.Chunk) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.fail; err != nil {
 		m.fail = nil
 		return err
 	}
-	for _, c := range chunks {
-		summary, err := chunk.DecodeSummary(c.Summary)
-		if err != nil {
-			return err
+	for _, row := range rows {
+		at := place{w, strings.Clone(row[0].Symbol), row[0].First, row[0].Last}
+		if len(row) > 1 {
+			at.symbol = fmt.Sprint(" ", store.Bucket(row[0].Symbol))
 		}
-		records, err := new(chunk.Decoder).Decode(nil, c.Ticks)
-		if err != nil {
-			return err
+		var chunks []*chunk.Row
+		for _, c := range row {
+			at.first, at.last = min(at.first, c.First), max(at.last, c.Last)
+			summary, err := chunk.DecodeSummary(c.Summary)
+			if err != nil {
+				return err
+			}
+			records, err := new(chunk.Decoder).Decode(nil, c.Ticks)
+			if err != nil {
+				return err
+			}
+			chunks = append(chunks, &chunk.Row{Log: w.Log, Symbol: strings.Clone(c.Symbol), First: c.First, Last: c.Last, Summary: summary, Records: records})
 		}
-		if m.rows[w] == nil {
-			m.rows[w] = map[string]map[[2]int64]*chunk.Row{}
+		if before, ok := m.rows[at]; ok && !cmp.Equal(before, chunks) {
+			return fmt.Errorf("other ticks at the same place: %s", cmp.Diff(before, chunks))
 		}
-		if m.rows[w][c.Symbol] == nil {
-			m.rows[w][c.Symbol] = map[[2]int64]*chunk.Row{}
-		}
-		m.rows[w][c.Symbol][[2]int64{c.First, c.Last}] = &chunk.Row{
-			Log: w.Log, Symbol: c.Symbol, First: c.First, Last: c.Last, Summary: summary, Records: records,
-		}
+		m.rows[at] = chunks
 	}
 	return nil
 }
@@ -86,14 +98,18 @@ func (m *memory) WriteMarks(_ context.Context, marks []store.Mark) error {
 // trades adds up what is stored of a symbol in a window.
 func (m *memory) trades(t interface{ Fatal(...any) }, w store.Window, symbol string) window.State {
 	var rows []*chunk.Row
-	for _, r := range m.rows[w][symbol] {
-		lean := *r
-		lean.Records = nil
-		rows = append(rows, &lean)
+	records := map[*chunk.Row][]chunk.Record{}
+	for at, chunks := range m.rows {
+		for _, r := range chunks {
+			if at.window == w && r.Symbol == symbol {
+				lean := *r
+				lean.Records = nil
+				rows = append(rows, &lean)
+				records[&lean] = r.Records
+			}
+		}
 	}
-	state, _, err := chunk.Trades(rows, func(r *chunk.Row) ([]chunk.Record, error) {
-		return m.rows[w][symbol][[2]int64{r.First, r.Last}].Records, nil
-	})
+	state, _, err := chunk.Trades(rows, func(r *chunk.Row) ([]chunk.Record, error) { return records[r], nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +130,20 @@ func record(t interface{ Fatal(...any) }, e tick.Encoding, offset, logTime int64
 	}
 }
 
+// sameBucket makes names of symbols that share a bucket.
+func sameBucket(n int) (names []string) {
+	for i := 0; len(names) < n; i++ {
+		if name := fmt.Sprint("S", i); store.Bucket(name) == 7 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func TestAnyBatchesOfALogStoreTheSameTrades(t *testing.T) {
+	symbols := append(sameBucket(3), "ANOTHER")
+	defer func(n int) { fewestShared = n }(fewestShared)
+	fewestShared = 3 // some batches of a window share rows and some do not
 	rapid.Check(t, func(t *rapid.T) {
 		// A log with trades that repeat, in any order of event times.
 		var log []trigger.Record
@@ -128,7 +157,7 @@ func TestAnyBatchesOfALogStoreTheSameTrades(t *testing.T) {
 		newest := map[string]store.Quote{}
 		for range rapid.IntRange(1, 60).Draw(t, "records") {
 			tk := tick.Tick{
-				Symbol:    rapid.SampledFrom([]string{"A", "B"}).Draw(t, "symbol"),
+				Symbol:    rapid.SampledFrom(symbols).Draw(t, "symbol"),
 				EventTime: start + rapid.Int64Range(0, 6).Draw(t, "time")*window.Length/4,
 				Price:     tick.Price(rapid.Int64Range(-3, 3).Filter(func(p int64) bool { return p != 0 }).Draw(t, "price")),
 				Size:      rapid.Int64Range(0, 5).Draw(t, "size"), Seq: rapid.Int64Range(0, 3).Draw(t, "seq"),
@@ -196,8 +225,8 @@ func TestRecordsThatAreNoTicksFailAndTheRestIsStored(t *testing.T) {
 	if !slices.Equal(offsets, []int64{2, 3, 4, 5, 6}) {
 		t.Errorf("failed: %v", offsets)
 	}
-	row := m.rows[store.Window{Start: start, Log: store.Log(1, 0)}]["A"][[2]int64{1, 7}]
-	if row == nil || row.Count != 2 || row.Repeats != 1 {
+	row := m.rows[place{store.Window{Start: start, Log: store.Log(1, 0)}, "A", 1, 7}]
+	if len(row) != 1 || row[0].Count != 2 || row[0].Repeats != 1 {
 		t.Errorf("stored: %+v", m.rows)
 	}
 }
@@ -262,28 +291,36 @@ func TestABatchThatFailedIsToBeStoredAgain(t *testing.T) {
 }
 
 func TestAGroupWithMoreRecordsThanAChunkHoldsBecomesSeveral(t *testing.T) {
-	b := &trigger.Batch{Topic: "ticks"}
-	const n = 2*chunk.MaxRecords + 1
-	for i := range int64(n) {
-		b.Records = append(b.Records, record(t, tick.Protobuf, i, start, tick.Tick{Symbol: "A", EventTime: start + i, Price: 1, Seq: i}))
-	}
-	m := newMemory()
-	if _, err := New(m).Persist(t.Context(), b); err != nil {
-		t.Fatal(err)
-	}
-	w := store.Window{Start: start, Log: store.Log(1, 0)}
-	if got := m.trades(t, w, "A").Count; got != n || len(m.rows[w]["A"]) != 3 {
-		t.Errorf("%d trades in %d chunks", got, len(m.rows[w]["A"]))
+	defer func(n int) { fewestShared = n }(fewestShared)
+	for _, fewestShared = range []int{2, 100} {
+		b := &trigger.Batch{Topic: "ticks"}
+		names := sameBucket(2)
+		const n = 2*chunk.MaxRecords + 1
+		for i := range int64(n) {
+			b.Records = append(b.Records, record(t, tick.Protobuf, i, start, tick.Tick{Symbol: names[0], EventTime: start + i, Price: 1, Seq: i}))
+		}
+		b.Records = append(b.Records, record(t, tick.Protobuf, n, start, tick.Tick{Symbol: names[1], EventTime: start, Price: 1}))
+		m := newMemory()
+		if _, err := New(m).Persist(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		w := store.Window{Start: start, Log: store.Log(1, 0)}
+		if got := m.trades(t, w, names[0]).Count; got != n || len(m.rows) != 4 {
+			t.Errorf("%d trades, %d rows", got, len(m.rows))
+		}
+		if got := m.trades(t, w, names[1]).Count; got != 1 {
+			t.Errorf("%d trades of the other symbol", got)
+		}
 	}
 }
 
 // discard is a store that is never the slow part.
 type discard struct{}
 
-func (discard) Incarnation(context.Context, string, [16]byte) (int32, error)   { return 1, nil }
-func (discard) WriteChunks(context.Context, store.Window, []store.Chunk) error { return nil }
-func (discard) WriteQuotes(context.Context, int32, []store.Quote) error        { return nil }
-func (discard) WriteMarks(context.Context, []store.Mark) error                 { return nil }
+func (discard) Incarnation(context.Context, string, [16]byte) (int32, error)     { return 1, nil }
+func (discard) WriteChunks(context.Context, store.Window, [][]store.Chunk) error { return nil }
+func (discard) WriteQuotes(context.Context, int32, []store.Quote) error          { return nil }
+func (discard) WriteMarks(context.Context, []store.Mark) error                   { return nil }
 
 func benchmarkBatch(t testing.TB, e tick.Encoding, n, symbols int) *trigger.Batch {
 	b := &trigger.Batch{Topic: "ticks"}

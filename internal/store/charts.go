@@ -74,13 +74,14 @@ func (s *Store) HaveTicks(ctx context.Context, symbol string, starts []int64) (m
 	g.SetLimit(atOnce)
 	for i := range found {
 		g.Go(func() error {
+			w := Window{starts[i/len(logs)], logs[i%len(logs)]}
 			var first int64
-			err := s.session.Query("SELECT first_offset FROM ticks WHERE window_start = ? AND log = ? AND symbol = ? LIMIT 1",
-				starts[i/len(logs)], logs[i%len(logs)], symbol).WithContext(gctx).Consistency(s.cfg.ReadConsistency).Scan(&first)
-			if errors.Is(err, gocql.ErrNotFound) {
-				return nil
-			}
+			err := s.session.Query("SELECT first_offset FROM ticks WHERE window_start = ? AND log = ? AND symbol = ? LIMIT 1", w.Start, w.Log, symbol).
+				WithContext(gctx).Consistency(s.cfg.ReadConsistency).Scan(&first)
 			found[i] = err == nil
+			if errors.Is(err, gocql.ErrNotFound) {
+				found[i], err = s.haveShared(gctx, w, symbol)
+			}
 			return err
 		})
 	}
@@ -93,6 +94,20 @@ func (s *Store) HaveTicks(ctx context.Context, symbol string, starts []int64) (m
 		}
 	}
 	return have, nil
+}
+
+// haveShared tells whether a row of the symbol's bucket has ticks of it.
+func (s *Store) haveShared(ctx context.Context, w Window, symbol string) (found bool, err error) {
+	it := s.session.Query("SELECT summary FROM ticks WHERE window_start = ? AND log = ? AND symbol = ?", w.Start, w.Log, bucketNames[Bucket(symbol)]).
+		WithContext(ctx).Consistency(s.cfg.ReadConsistency).PageSize(chunkPage).Iter()
+	var summary []byte
+	for err == nil && !found && it.Scan(&summary) {
+		err = eachShared(0, summary, nil, func(c *sharedChunk) bool {
+			found = string(c.Symbol) == symbol
+			return !found
+		})
+	}
+	return found, errors.Join(err, it.Close())
 }
 
 // MarkDays has seal add up days again whose minutes were written before the call,

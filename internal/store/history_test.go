@@ -1,11 +1,16 @@
 package store_test
 
 import (
+	"cmp"
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"ticktape/internal/chunk"
 	"ticktape/internal/store"
@@ -16,52 +21,102 @@ import (
 
 const aMinute = 1_763_000_040_000 // a window's start
 
+// Chunks of symbols that share a bucket are written in rows of their own and in
+// shared ones, which overlap: whoever reads finds each of them, in order.
 func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
 	s := testbed.Store(t)
 	w := store.Window{Start: aMinute, Log: 1<<16 + 3}
+	symbols := []string{"AAPL", "MSFT"}
+	for i := 0; len(symbols) < 5; i++ {
+		if name := fmt.Sprint("B", i); store.Bucket(name) == store.Bucket("AAPL") {
+			symbols = append(symbols, name)
+		}
+	}
 	var want []*chunk.Row
-	var chunks []store.Chunk
-	var b chunk.Builder
-	for _, symbol := range []string{"AAPL", "MSFT"} {
-		for first := int64(10); first < 30; first += 10 {
-			b.Reset(symbol)
-			row := &chunk.Row{Log: w.Log, Symbol: symbol, First: first, Last: first + 9}
-			for o := first; o < first+10; o++ {
-				r := chunk.Record{Offset: o, LogTime: aMinute + o, Tick: tick.Tick{Symbol: symbol, EventTime: aMinute + o, Price: tick.Price(-o), Size: o, Exchange: "NMS"}}
-				row.Records = append(row.Records, r)
-				b.Add(&r)
-			}
-			row.Summary = b.Summary()
-			want = append(want, row)
-			chunks = append(chunks, store.Chunk{Symbol: symbol, First: row.First, Last: row.Last, Summary: row.Summary.Append(nil), Ticks: b.Append(nil)})
+	var quotes []store.Quote
+	cut := func(symbol string, offsets ...int64) store.Chunk {
+		var b chunk.Builder
+		b.Reset(symbol)
+		row := &chunk.Row{Log: w.Log, Symbol: symbol}
+		for _, o := range offsets {
+			r := chunk.Record{Offset: o, LogTime: aMinute + o, Tick: tick.Tick{Symbol: symbol, EventTime: aMinute + o, Price: tick.Price(-o), Size: o, Exchange: "NMS"}}
+			row.Records = append(row.Records, r)
+			b.Add(&r)
 		}
+		row.First, row.Last = b.Offsets()
+		row.Summary = b.Summary()
+		want = append(want, row)
+		quotes = append(quotes, store.Quote{Offset: row.Last, Tick: row.Records[0].Tick})
+		return store.Chunk{Symbol: symbol, First: row.First, Last: row.Last, Summary: row.Summary.Append(nil), Ticks: b.Append(nil)}
 	}
+	rows := [][]store.Chunk{
+		{cut("AAPL", 11, 12, 20)},
+		{cut("MSFT", 13, 14)},
+		{cut("AAPL", 30, 41), cut(symbols[2], 31, 32), cut(symbols[3], 33, 50)},
+		{cut("AAPL", 41, 51), cut(symbols[2], 52)},
+		{cut("AAPL", 61)},
+		{cut(symbols[3], 62)},
+	}
+	slices.SortFunc(want, func(a, b *chunk.Row) int {
+		return cmp.Or(strings.Compare(a.Symbol, b.Symbol), int(a.First-b.First))
+	})
 	for range 2 { // the second changes nothing
-		if err := s.WriteChunks(t.Context(), w, chunks); err != nil {
+		if err := s.WriteChunks(t.Context(), w, rows); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var got []*chunk.Row
-	read := s.Summaries(t.Context(), w)
-	for r := read.Next(); r != nil; r = read.Next() {
-		var err error
-		if r.Records, err = s.ReadChunk(t.Context(), aMinute, r); err != nil {
+	if err := s.WriteQuotes(t.Context(), w.Log, quotes); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("without their ticks, and those one by one", func(t *testing.T) {
+		var got []*chunk.Row
+		read := s.Summaries(t.Context(), w)
+		for r := read.Next(); r != nil; r = read.Next() {
+			var err error
+			if r.Records, err = s.ReadChunk(t.Context(), aMinute, r); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r)
+		}
+		if err := read.Close(); err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, r)
-	}
-	if err := read.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	got, err := s.ReadChunks(t.Context(), w, "MSFT")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want[2:], got); diff != "" {
-		t.Error(diff)
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		if _, err := s.ReadChunk(t.Context(), aMinute, &chunk.Row{Log: w.Log, Symbol: "AAPL", First: 30, Last: 42}); err == nil {
+			t.Error("a chunk that is not there was read")
+		}
+	})
+	for _, symbol := range symbols {
+		t.Run(symbol, func(t *testing.T) {
+			own := slices.DeleteFunc(slices.Clone(want), func(r *chunk.Row) bool { return r.Symbol != symbol })
+			got, err := s.ReadChunks(t.Context(), w, symbol)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := gocmp.Diff(own, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Error(diff)
+			}
+			var records []chunk.Record
+			if err := s.EachChunk(t.Context(), w, symbol, func(_ *chunk.Summary, ticks []byte) (err error) {
+				records, err = new(chunk.Decoder).Decode(records, ticks)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			var all []chunk.Record
+			for _, r := range own {
+				all = append(all, r.Records...)
+			}
+			if diff := gocmp.Diff(all, records); diff != "" {
+				t.Errorf("each chunk: %s", diff)
+			}
+			have, err := s.HaveTicks(t.Context(), symbol, []int64{aMinute, aMinute + window.Length})
+			if err != nil || have[aMinute] != (len(own) > 0) || have[aMinute+window.Length] {
+				t.Errorf("there are ticks: %v, error %v", have, err)
+			}
+		})
 	}
 }
 
@@ -118,7 +173,7 @@ func TestTheLatestQuoteIsThatOfTheLatestTradeInAnyOrderOfWriting(t *testing.T) {
 		}
 	}
 	logs, err := s.SymbolLogs(t.Context(), "AAPL")
-	if diff := cmp.Diff([]int32{log, newer}, logs); diff != "" || err != nil {
+	if diff := gocmp.Diff([]int32{log, newer}, logs); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
 	if logs, err := s.SymbolLogs(t.Context(), "NONE"); len(logs) != 0 || err != nil {
@@ -165,7 +220,7 @@ func TestCandlesAreReadBackInOrderAcrossYears(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			if diff := gocmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"ticktape/internal/chunk"
 )
@@ -17,18 +19,58 @@ const chunkPage = 50
 // error, which it returns. Unlike ReadChunks it holds few chunks at a time. Both
 // arguments are valid during the call only. Idempotent.
 func (s *Store) EachChunk(ctx context.Context, w Window, symbol string, f func(s *chunk.Summary, ticks []byte) error) error {
-	it := s.session.Query("SELECT summary, chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol = ?", w.Start, w.Log, symbol).
+	return s.eachChunk(ctx, w, symbol, func(c *sharedChunk) error {
+		summary, err := chunk.DecodeSummary(c.Summary)
+		if err != nil {
+			return err
+		}
+		return f(&summary, c.Ticks)
+	})
+}
+
+// eachChunk calls f with each chunk of one symbol in a window, in the order of
+// offsets, until f returns an error.
+func (s *Store) eachChunk(ctx context.Context, w Window, symbol string, f func(c *sharedChunk) error) (err error) {
+	it := s.session.Query("SELECT symbol, first_offset, last_offset, summary, chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol IN ?",
+		w.Start, w.Log, textList([]string{bucketNames[Bucket(symbol)], symbol})).
 		WithContext(ctx).Consistency(s.cfg.ReadConsistency).PageSize(chunkPage).Prefetch(0).Iter()
-	var err error
-	var blob, ticks []byte
-	for err == nil && it.Scan(&blob, &ticks) {
-		var summary chunk.Summary
-		if summary, err = chunk.DecodeSummary(blob); err == nil {
-			err = f(&summary, ticks)
+	defer func() {
+		if err = errors.Join(err, it.Close()); err != nil {
+			err = fmt.Errorf("read the ticks of %s in window %s: %w", symbol, w, err)
+		}
+	}()
+	// The rows of the bucket come first. What they have of the symbol is held: they
+	// are written for batches of many symbols, of which each has few ticks.
+	var shared []*sharedChunk
+	before := func(first int64) error {
+		for len(shared) > 0 && shared[0].First <= first {
+			if err := f(shared[0]); err != nil {
+				return err
+			}
+			shared = shared[1:]
+		}
+		return nil
+	}
+	var name string
+	var c sharedChunk
+	for err == nil && it.Scan(&name, &c.First, &c.Last, &c.Summary, &c.Ticks) {
+		if name != symbol {
+			err = eachShared(c.First, c.Summary, c.Ticks, func(c *sharedChunk) bool {
+				if string(c.Symbol) != symbol {
+					return true
+				}
+				c.Summary, c.Ticks = bytes.Clone(c.Summary), bytes.Clone(c.Ticks)
+				shared = append(shared, c)
+				return false
+			})
+			continue
+		}
+		if err = before(c.First); err == nil {
+			err = f(&c)
 		}
 	}
-	if err := errors.Join(err, it.Close()); err != nil {
-		return fmt.Errorf("read the ticks of %s in window %s: %w", symbol, w, err)
+	if err != nil {
+		return err
 	}
-	return nil
+	return before(math.MaxInt64)
 }

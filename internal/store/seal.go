@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gocql/gocql"
@@ -219,6 +221,10 @@ type Summaries struct {
 	it   *gocql.Iter
 	blob []byte
 	err  error
+
+	begun  bool
+	shared []*chunk.Row // of rows of buckets, which come first and are held
+	own    *chunk.Row   // the next that has a row of its own, nil after the last
 }
 
 // Summaries starts to read. The caller must Close it.
@@ -231,14 +237,49 @@ const summaryPage = 2_000
 
 // Next returns the next chunk, or nil after the last one or an error.
 func (r *Summaries) Next() *chunk.Row {
-	row := &chunk.Row{Log: r.w.Log}
-	if r.err != nil || !r.it.Scan(&row.Symbol, &row.First, &row.Last, &r.blob) {
+	if !r.begun {
+		r.begun = true
+		r.own = r.read()
+		slices.SortFunc(r.shared, byPlace)
+	}
+	if r.err != nil {
 		return nil
 	}
-	if row.Summary, r.err = chunk.DecodeSummary(r.blob); r.err != nil {
-		return nil
+	if len(r.shared) > 0 && (r.own == nil || byPlace(r.shared[0], r.own) < 0) {
+		row := r.shared[0]
+		r.shared = r.shared[1:]
+		return row
+	}
+	row := r.own
+	if row != nil {
+		r.own = r.read()
 	}
 	return row
+}
+
+func byPlace(a, b *chunk.Row) int {
+	return cmp.Or(strings.Compare(a.Symbol, b.Symbol), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
+}
+
+// read returns the next chunk that has a row of its own, and puts those of rows
+// that it meets before into shared.
+func (r *Summaries) read() *chunk.Row {
+	row := &chunk.Row{Log: r.w.Log}
+	for r.err == nil && r.it.Scan(&row.Symbol, &row.First, &row.Last, &r.blob) {
+		if !strings.HasPrefix(row.Symbol, " ") {
+			row.Summary, r.err = chunk.DecodeSummary(r.blob)
+			return row
+		}
+		var broken error
+		r.err = eachShared(row.First, r.blob, nil, func(c *sharedChunk) bool {
+			m := &chunk.Row{Log: r.w.Log, Symbol: string(c.Symbol), First: c.First, Last: c.Last}
+			m.Summary, broken = chunk.DecodeSummary(c.Summary)
+			r.shared = append(r.shared, m)
+			return broken == nil
+		})
+		r.err = cmp.Or(r.err, broken)
+	}
+	return nil
 }
 
 // Close ends the reading and returns the error that ended it early.

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/gocql/gocql"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"ticktape/internal/chunk"
 )
@@ -30,29 +33,135 @@ const (
 const chunkStmt = "INSERT INTO ticks (window_start, log, symbol, first_offset, last_offset, summary, chunk) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 // WriteChunks stores chunks of one window as a few batches to one partition,
-// each applied whole. Idempotent: a chunk's key is its place in the log, and the
-// same place holds the same ticks.
-func (s *Store) WriteChunks(ctx context.Context, w Window, chunks []Chunk) error {
-	for len(chunks) > 0 {
-		n, size := 0, 0
-		for n < len(chunks) && n < chunkRows && (n == 0 || size+len(chunks[n].Ticks) <= chunkBytes) {
-			size += len(chunks[n].Ticks)
+// each applied whole. A row is one chunk, or several of symbols of one bucket (see
+// Bucket), in the order of the symbols: then all that the log has of the bucket in the
+// window between the first and the last of their offsets. Idempotent: a row's key
+// is its place in the log, and the same place holds the same ticks.
+func (s *Store) WriteChunks(ctx context.Context, w Window, rows [][]Chunk) error {
+	for len(rows) > 0 {
+		n, size, chunks := 0, 0, 0
+		for n < len(rows) && n < chunkRows {
+			more := 0
+			for i := range rows[n] {
+				more += len(rows[n][i].Summary) + len(rows[n][i].Ticks)
+			}
+			if n > 0 && size+more > chunkBytes {
+				break
+			}
+			size, chunks = size+more, chunks+len(rows[n])
 			n++
 		}
+		shared := 0
+		if chunks > n {
+			shared = size + 32*chunks
+		}
 		b := s.batch(ctx, gocql.UnloggedBatch, n)
-		values := newValues(2+7*n, 16+40*n)
+		values := newValues(2+5*n, 16+40*n+shared)
 		start, log := values.bigint(w.Start), values.int(w.Log)
-		for i := range chunks[:n] {
-			c := &chunks[i]
+		for _, row := range rows[:n] {
+			c := row[0]
+			summary, ticks := values.blob(c.Summary), values.blob(c.Ticks)
+			if len(row) > 1 {
+				c.Symbol = bucketNames[Bucket(c.Symbol)]
+				for i := range row {
+					c.First, c.Last = min(c.First, row[i].First), max(c.Last, row[i].Last)
+				}
+				summary, ticks = values.sharedRow(c.First, row)
+			}
 			b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: chunkStmt, Args: values.args(
-				start, log, values.text(c.Symbol), values.bigint(c.First), values.bigint(c.Last), values.blob(c.Summary), values.blob(c.Ticks))})
+				start, log, values.text(c.Symbol), values.bigint(c.First), values.bigint(c.Last), summary, ticks)})
 		}
 		if err := s.session.ExecuteBatch(b); err != nil {
-			return fmt.Errorf("write %d chunks of window %s: %w", n, w, err)
+			return fmt.Errorf("write %d chunks of window %s: %w", chunks, w, err)
 		}
-		chunks = chunks[n:]
+		rows = rows[n:]
 	}
 	return nil
+}
+
+// sharedRow makes the cells of a row of several chunks, which starts at the
+// offset first. Of each chunk the summary's cell has the symbol, its first offset
+// from that of the row, its last one from its first, and the summary; the other cell
+// has its ticks. Texts and bytes come after their lengths, and all numbers are varints.
+func (v *values) sharedRow(first int64, row []Chunk) (summary, ticks *encoded) {
+	from := len(v.bytes)
+	for i := range row {
+		c := &row[i]
+		v.bytes = protowire.AppendString(v.bytes, c.Symbol)
+		v.bytes = protowire.AppendVarint(v.bytes, uint64(c.First-first))
+		v.bytes = protowire.AppendVarint(v.bytes, uint64(c.Last-c.First))
+		v.bytes = protowire.AppendBytes(v.bytes, c.Summary)
+	}
+	summary = v.end(from)
+	from = len(v.bytes)
+	for i := range row {
+		v.bytes = protowire.AppendBytes(v.bytes, row[i].Ticks)
+	}
+	return summary, v.end(from)
+}
+
+// eachShared calls f with each chunk of a row that sharedRow made, until f returns
+// false. Where ticks is nil, the chunks' are. The chunks point into the cells.
+func eachShared(first int64, summaries, ticks []byte, f func(c *sharedChunk) bool) error {
+	withTicks := ticks != nil
+	for len(summaries) > 0 {
+		var c sharedChunk
+		var from, length uint64
+		r := cellReader{b: summaries}
+		c.Symbol, from, length, c.Summary = r.bytes(), r.varint(), r.varint(), r.bytes()
+		summaries = r.b
+		if withTicks {
+			t := cellReader{b: ticks, err: r.err}
+			c.Ticks = t.bytes()
+			ticks, r.err = t.b, t.err
+		}
+		if r.err != nil {
+			return fmt.Errorf("a row of several symbols' chunks: %w", r.err)
+		}
+		c.First = first + int64(from)
+		c.Last = c.First + int64(length)
+		if !f(&c) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// sharedChunk is a chunk as it is read from a row of several.
+type sharedChunk struct {
+	Symbol, Summary, Ticks []byte
+	First, Last            int64
+}
+
+// cellReader reads the parts of a cell one after the other, up to its first error.
+type cellReader struct {
+	b   []byte
+	err error
+}
+
+func (r *cellReader) varint() uint64 {
+	v, n := protowire.ConsumeVarint(r.b)
+	if !r.take(n) {
+		return 0
+	}
+	return v
+}
+
+func (r *cellReader) bytes() []byte {
+	v, n := protowire.ConsumeBytes(r.b)
+	if !r.take(n) {
+		return nil
+	}
+	return v
+}
+
+func (r *cellReader) take(n int) bool {
+	if r.err != nil || n < 0 {
+		r.err = cmp.Or(r.err, protowire.ParseError(n))
+		return false
+	}
+	r.b = r.b[n:]
+	return true
 }
 
 // TicksTTL returns for how long ticks that are stored now are kept. Idempotent.
@@ -86,39 +195,59 @@ func (s *Store) KeepTicks(ctx context.Context) error {
 // in the order of their offsets. They may overlap: package chunk makes trades of
 // them. Idempotent.
 func (s *Store) ReadChunks(ctx context.Context, w Window, symbol string) ([]*chunk.Row, error) {
-	it := s.session.Query("SELECT first_offset, last_offset, summary, chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol = ?", w.Start, w.Log, symbol).
-		WithContext(ctx).Consistency(s.cfg.ReadConsistency).PageSize(200).Iter()
 	var rows []*chunk.Row
-	var err error
 	var decoder chunk.Decoder
-	var summary, ticks []byte
-	for err == nil {
-		row := &chunk.Row{Log: w.Log, Symbol: symbol}
-		if !it.Scan(&row.First, &row.Last, &summary, &ticks) {
-			break
-		}
-		if row.Summary, err = chunk.DecodeSummary(summary); err == nil {
-			row.Records, err = decoder.Decode(nil, ticks)
+	err := s.eachChunk(ctx, w, symbol, func(c *sharedChunk) (err error) {
+		row := &chunk.Row{Log: w.Log, Symbol: symbol, First: c.First, Last: c.Last}
+		if row.Summary, err = chunk.DecodeSummary(c.Summary); err == nil {
+			row.Records, err = decoder.Decode(nil, c.Ticks)
 		}
 		rows = append(rows, row)
-	}
-	if err := errors.Join(it.Close(), err); err != nil {
-		return nil, fmt.Errorf("read the ticks of %s in window %s: %w", symbol, w, err)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return rows, nil
 }
 
 // ReadChunk returns the records of the chunk that row names. Idempotent.
-func (s *Store) ReadChunk(ctx context.Context, start int64, row *chunk.Row) ([]chunk.Record, error) {
+func (s *Store) ReadChunk(ctx context.Context, start int64, row *chunk.Row) (records []chunk.Record, err error) {
+	w := Window{start, row.Log}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read the ticks of %s from offset %d in window %s: %w", row.Symbol, row.First, w, err)
+		}
+	}()
 	var ticks []byte
-	err := s.session.Query("SELECT chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol = ? AND first_offset = ? AND last_offset = ?",
+	err = s.session.Query("SELECT chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol = ? AND first_offset = ? AND last_offset = ?",
 		start, row.Log, row.Symbol, row.First, row.Last).WithContext(ctx).Consistency(s.cfg.ReadConsistency).Scan(&ticks)
-	var records []chunk.Record
-	if err == nil {
-		records, err = new(chunk.Decoder).Decode(nil, ticks)
+	if errors.Is(err, gocql.ErrNotFound) {
+		ticks, err = s.sharedTicks(ctx, w, row)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the ticks of %s from offset %d in window %s: %w", row.Symbol, row.First, Window{start, row.Log}, err)
+		return nil, err
 	}
-	return records, nil
+	return new(chunk.Decoder).Decode(nil, ticks)
+}
+
+// sharedTicks returns the stored form of a chunk's ticks from the row that it shares
+// with others of its bucket.
+func (s *Store) sharedTicks(ctx context.Context, w Window, row *chunk.Row) (found []byte, err error) {
+	it := s.session.Query("SELECT first_offset, summary, chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol = ? AND first_offset <= ?",
+		w.Start, w.Log, bucketNames[Bucket(row.Symbol)], row.First).WithContext(ctx).Consistency(s.cfg.ReadConsistency).PageSize(chunkPage).Iter()
+	var first int64
+	var summary, ticks []byte
+	for err == nil && found == nil && it.Scan(&first, &summary, &ticks) {
+		err = eachShared(first, summary, ticks, func(c *sharedChunk) bool {
+			if c.First == row.First && c.Last == row.Last && string(c.Symbol) == row.Symbol {
+				found = bytes.Clone(c.Ticks)
+			}
+			return found == nil
+		})
+	}
+	if err = errors.Join(err, it.Close()); err == nil && found == nil {
+		err = gocql.ErrNotFound
+	}
+	return found, err
 }

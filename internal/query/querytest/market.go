@@ -133,7 +133,7 @@ func (f filler) store(log int32, records []chunk.Record) {
 		}
 		summary := b.Summary()
 		c := store.Chunk{Symbol: records[0].Symbol, First: records[0].Offset, Last: records[n-1].Offset, Summary: summary.Append(nil), Ticks: b.Append(nil)}
-		f.must(f.s.WriteChunks(f.t.Context(), store.Window{Start: start, Log: log}, []store.Chunk{c}))
+		f.must(f.s.WriteChunks(f.t.Context(), store.Window{Start: start, Log: log}, [][]store.Chunk{{c}}))
 		records = records[n:]
 	}
 }
