@@ -3,10 +3,10 @@ package history
 import (
 	"slices"
 	"strings"
-	"sync"
 
 	"ticktape/internal/chunk"
 	"ticktape/internal/intake"
+	"ticktape/internal/reuse"
 	"ticktape/internal/store"
 	"ticktape/internal/trigger"
 	"ticktape/internal/window"
@@ -50,9 +50,13 @@ type group struct {
 	time   int64
 }
 
-var groupings = sync.Pool{New: func() any {
+// groupings keeps what a few batches side by side take.
+var groupings = reuse.New(4, func() *grouping {
 	return &grouping{byStart: map[int64]*windowGroups{}, latest: map[string]int32{}}
-}}
+})
+
+// keptWindows is of how many windows memory is kept for other batches.
+const keptWindows = 64
 
 // release gives the memory back for other batches.
 func (g *grouping) release() {
@@ -60,7 +64,10 @@ func (g *grouping) release() {
 		clear(w.index)
 		w.groups = w.groups[:0]
 	}
-	g.idle = append(g.idle, g.windows...)
+	if g.idle = append(g.idle, g.windows...); len(g.idle) > keptWindows { // of a batch with hardly two records of one window
+		g.idle = nil
+	}
+	clear(g.windows)
 	g.windows = g.windows[:0]
 	clear(g.byStart)
 	clear(g.latest)

@@ -93,7 +93,7 @@ func (w *Writer) persist(ctx context.Context, b *trigger.Batch) (trigger.Failure
 		return nil, err
 	}
 	log := store.Log(incarnation, b.Partition)
-	g := groupings.Get().(*grouping)
+	g := groupings.Get()
 	defer g.release()
 	g.group(b.Records)
 

@@ -16,7 +16,7 @@ func TestDecodingAndAddingUpAllocateNothingForATick(t *testing.T) {
 			// The memory is in a pool, which may lose it, under the race detector on purpose.
 			for range tries {
 				least = min(least, testing.AllocsPerRun(1, func() {
-					g := groupings.Get().(*grouping)
+					g := groupings.Get()
 					g.group(records, 65536)
 					if len(g.windows) != 2 || g.failures != nil {
 						t.Fatalf("%d windows, failures %v", len(g.windows), g.failures)

@@ -46,7 +46,7 @@ func BenchmarkGroup(b *testing.B) {
 			records := batchOf(b, n, c.symbols, c.e)
 			b.ReportAllocs()
 			for b.Loop() {
-				g := groupings.Get().(*grouping)
+				g := groupings.Get()
 				g.group(records, 65536)
 				if len(g.windows) != 2 || g.failures != nil {
 					b.Fatalf("%d windows, failures %v", len(g.windows), g.failures)

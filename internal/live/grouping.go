@@ -2,9 +2,9 @@ package live
 
 import (
 	"slices"
-	"sync"
 
 	"ticktape/internal/intake"
+	"ticktape/internal/reuse"
 	"ticktape/internal/store"
 	"ticktape/internal/tick"
 	"ticktape/internal/trigger"
@@ -45,7 +45,11 @@ type span struct {
 	index  map[string]int32 // of states
 }
 
-var groupings = sync.Pool{New: func() any { return &grouping{byStart: map[int64]*windowRecords{}} }}
+// groupings keeps what a few batches side by side take.
+var groupings = reuse.New(4, func() *grouping { return &grouping{byStart: map[int64]*windowRecords{}} })
+
+// keptWindows is of how many windows memory is kept for other batches.
+const keptWindows = 64
 
 // release gives the memory back for other batches.
 func (g *grouping) release() {
@@ -59,7 +63,11 @@ func (g *grouping) release() {
 		w.spans = w.spans[:0]
 	}
 	g.idle = append(g.idle, g.windows...)
+	if len(g.idle) > keptWindows { // of a batch with hardly two records of one window
+		g.idle, g.spare = nil, nil
+	}
 	clear(g.byStart)
+	clear(g.windows)
 	g.windows = g.windows[:0]
 	g.records, g.failures, g.late, g.tick = nil, nil, 0, tick.Tick{}
 	groupings.Put(g)

@@ -111,7 +111,7 @@ func (p *Processor) process(ctx context.Context, b *trigger.Batch) (trigger.Fail
 	if err != nil {
 		return nil, err
 	}
-	g := groupings.Get().(*grouping)
+	g := groupings.Get()
 	defer g.release()
 	g.group(b.Records, store.Log(incarnation, b.Partition))
 

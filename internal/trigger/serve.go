@@ -9,12 +9,26 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"sync"
 
 	handler "github.com/openfaas/templates-sdk/go-http"
+
+	"ticktape/internal/reuse"
 )
 
-var batches = sync.Pool{New: func() any { return new(Batch) }}
+// batches keeps what a few calls side by side take.
+var batches = reuse.New(4, func() *Batch { return new(Batch) })
+
+// release gives the batch's memory back, without the body that it points into.
+func (b *Batch) release() {
+	for i := range b.Records {
+		r := &b.Records[i]
+		r.Key, r.Value = nil, nil
+		for j := range r.Headers {
+			r.Headers[j].Value = nil
+		}
+	}
+	batches.Put(b)
+}
 
 // Serve is what a function that takes batches does with a call: it refuses one
 // without the token (401), reads the batch (400 where it is none), calls do, and
@@ -28,8 +42,8 @@ func Serve(req handler.Request, do func(context.Context, *Batch) (Failures, erro
 	if err := Authorised(req.Header); err != nil {
 		return Refuse(err)
 	}
-	b := batches.Get().(*Batch)
-	defer batches.Put(b)
+	b := batches.Get()
+	defer b.release()
 	if err := Decode(b, req.Header.Get("Content-Type"), req.Body); err != nil {
 		return Problem(http.StatusBadRequest, err.Error())
 	}
