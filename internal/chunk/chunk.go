@@ -51,6 +51,7 @@ type Builder struct {
 
 // Reset empties the builder for ticks of the symbol.
 func (b *Builder) Reset(symbol string) {
+	clear(b.m.Text) // which would keep a batch's memory
 	b.m.ResetVT()
 	b.m.Symbol = symbol
 	b.state = window.State{}

@@ -13,6 +13,9 @@ type Row struct {
 	Log         int32
 	Symbol      string
 	First, Last int64 // offsets
+	// Shared is where the row of the store is that holds this chunk with those of
+	// other symbols: that row's first and last offset. Zero where it has its own.
+	Shared [2]int64
 	Summary
 	Records []Record // nil until they are read
 }

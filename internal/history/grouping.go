@@ -74,6 +74,8 @@ func (g *grouping) release() {
 	clear(g.groups)
 	clear(g.records) // their strings would keep the batch's memory
 	clear(g.texts)
+	g.reader = intake.Reader{}
+	g.builder.Reset("")
 	g.records, g.groupOf, g.groups, g.order = g.records[:0], g.groupOf[:0], g.groups[:0], g.order[:0]
 	g.texts = g.texts[:0]
 	g.failures = nil
@@ -201,7 +203,7 @@ func (g *grouping) bucketGoesOn(groups []int32, n int) bool {
 }
 
 // rows makes rows of the groups: where they are shared, one of each bucket that has
-// no more records than a chunk may, and else one of each chunk. So what a row holds
+// no more than mostShared records, and else one of each chunk. So what a row holds
 // follows from its bucket or symbol and its offsets. Their bytes are appended to bytes.
 func (g *grouping) rows(groups []int32, shared bool, bytes []byte) [][]store.Chunk {
 	list, rows := make([]store.Chunk, 0, len(groups)), make([][]store.Chunk, 0, len(groups))
@@ -220,7 +222,7 @@ func (g *grouping) rows(groups []int32, shared bool, bytes []byte) [][]store.Chu
 				list = append(list, c)
 			}
 		}
-		if records <= chunk.MaxRecords {
+		if records <= mostShared {
 			rows = append(rows, list[from:len(list):len(list)])
 		} else {
 			for i := from; i < len(list); i++ {

@@ -47,6 +47,10 @@ const (
 // symbol reads some others, too.
 var fewestShared = 2 * store.Buckets
 
+// mostShared is how many records a shared row may have, so that none of its
+// symbols makes the others dear to read.
+var mostShared = 1_000
+
 // Writer stores batches. It is safe for concurrent use; batches of one
 // partition must come one after the other.
 type Writer struct {

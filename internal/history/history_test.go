@@ -143,7 +143,8 @@ func sameBucket(n int) (names []string) {
 func TestAnyBatchesOfALogStoreTheSameTrades(t *testing.T) {
 	symbols := append(sameBucket(3), "ANOTHER")
 	defer func(n int) { fewestShared = n }(fewestShared)
-	fewestShared = 3 // some batches of a window share rows and some do not
+	defer func(n int) { mostShared = n }(mostShared)
+	fewestShared, mostShared = 3, 8 // some batches of a window share rows and some do not
 	rapid.Check(t, func(t *rapid.T) {
 		// A log with trades that repeat, in any order of event times.
 		var log []trigger.Record

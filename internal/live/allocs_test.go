@@ -13,7 +13,7 @@ func TestDecodingAndAddingUpAllocateNothingForATick(t *testing.T) {
 			const n, tries = 20_000, 10
 			records := batchOf(t, n, 500, e)
 			least := math.Inf(1)
-			// The memory is in a pool, which may lose it, under the race detector on purpose.
+			// Another test may have the memory that is kept.
 			for range tries {
 				least = min(least, testing.AllocsPerRun(1, func() {
 					g := groupings.Get()

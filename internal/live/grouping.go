@@ -69,7 +69,7 @@ func (g *grouping) release() {
 	clear(g.byStart)
 	clear(g.windows)
 	g.windows = g.windows[:0]
-	g.records, g.failures, g.late, g.tick = nil, nil, 0, tick.Tick{}
+	g.records, g.failures, g.late, g.tick, g.reader = nil, nil, 0, tick.Tick{}, intake.Reader{}
 	groupings.Put(g)
 }
 

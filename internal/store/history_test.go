@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -34,6 +35,7 @@ func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
 	}
 	var want []*chunk.Row
 	var quotes []store.Quote
+	shared := map[*chunk.Row][2]int64{}
 	cut := func(symbol string, offsets ...int64) store.Chunk {
 		var b chunk.Builder
 		b.Reset(symbol)
@@ -57,6 +59,14 @@ func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
 		{cut("AAPL", 61)},
 		{cut(symbols[3], 62)},
 	}
+	for _, row := range want {
+		switch {
+		case row.First >= 30 && row.First <= 33:
+			shared[row] = [2]int64{30, 50}
+		case row.First == 41 || row.First == 52:
+			shared[row] = [2]int64{41, 52}
+		}
+	}
 	slices.SortFunc(want, func(a, b *chunk.Row) int {
 		return cmp.Or(strings.Compare(a.Symbol, b.Symbol), int(a.First-b.First))
 	})
@@ -76,6 +86,10 @@ func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
 			if r.Records, err = s.ReadChunk(t.Context(), aMinute, r); err != nil {
 				t.Fatal(err)
 			}
+			if i := len(got); i < len(want) && r.Shared != shared[want[i]] {
+				t.Errorf("%s at %d is in the row %v, want %v", r.Symbol, r.First, r.Shared, shared[want[i]])
+			}
+			r.Shared = [2]int64{}
 			got = append(got, r)
 		}
 		if err := read.Close(); err != nil {
@@ -84,8 +98,11 @@ func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
-		if _, err := s.ReadChunk(t.Context(), aMinute, &chunk.Row{Log: w.Log, Symbol: "AAPL", First: 30, Last: 42}); err == nil {
-			t.Error("a chunk that is not there was read")
+		for _, row := range []*chunk.Row{{First: 30, Last: 42}, {First: 30, Last: 41, Shared: [2]int64{30, 51}}} {
+			row.Log, row.Symbol = w.Log, "AAPL"
+			if _, err := s.ReadChunk(t.Context(), aMinute, row); err == nil {
+				t.Errorf("a chunk that is not there was read: %+v", row)
+			}
 		}
 	})
 	for _, symbol := range symbols {
@@ -115,6 +132,62 @@ func TestChunksAreReadBackWithTheirSummaries(t *testing.T) {
 			have, err := s.HaveTicks(t.Context(), symbol, []int64{aMinute, aMinute + window.Length})
 			if err != nil || have[aMinute] != (len(own) > 0) || have[aMinute+window.Length] {
 				t.Errorf("there are ticks: %v, error %v", have, err)
+			}
+		})
+	}
+}
+
+// A reading that breaks off gives nothing that stands behind the break: seal would
+// take what is missing for nothing.
+func TestSummariesEndWhereReadingBreaksOff(t *testing.T) {
+	s := testbed.Store(t)
+	const rows = 1_500 // more than a page
+	symbols := []string{"Z0"}
+	for i := 1; len(symbols) < 2; i++ {
+		if name := fmt.Sprint("Z", i); store.Bucket(name) == store.Bucket("Z0") {
+			symbols = append(symbols, name)
+		}
+	}
+	var b chunk.Builder
+	cut := func(symbol string, offset int64) store.Chunk {
+		b.Reset(symbol)
+		b.Add(&chunk.Record{Offset: offset, LogTime: aMinute, Tick: tick.Tick{Symbol: symbol, EventTime: aMinute, Price: 1}})
+		summary := b.Summary()
+		return store.Chunk{Symbol: symbol, First: offset, Last: offset, Summary: summary.Append(nil), Ticks: b.Append(nil)}
+	}
+	for name, c := range map[string]struct {
+		own, shared int
+		first       int // how many are read before it breaks
+	}{
+		"in rows of their own": {rows, 1, 1},
+		"in shared rows":       {1, rows, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := store.Window{Start: aMinute, Log: int32(c.own)}
+			var all [][]store.Chunk
+			for i := range c.own {
+				all = append(all, []store.Chunk{cut(fmt.Sprintf("A%05d", i), int64(i))})
+			}
+			for i := range c.shared {
+				all = append(all, []store.Chunk{cut(symbols[0], int64(2*i)), cut(symbols[1], int64(2*i+1))})
+			}
+			if err := s.WriteChunks(t.Context(), w, all); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			read := s.Summaries(ctx, w)
+			n := 0
+			for n < c.first && read.Next() != nil {
+				n++
+			}
+			cancel()
+			for r := read.Next(); r != nil; r = read.Next() {
+				if n++; r.Symbol[0] == 'Z' {
+					t.Fatalf("%s was read behind the break", r.Symbol)
+				}
+			}
+			if err := read.Close(); err == nil || n < c.first || n >= rows {
+				t.Errorf("%d were read, error %v", n, err)
 			}
 		})
 	}

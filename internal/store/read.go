@@ -15,7 +15,7 @@ import (
 const chunkPage = 50
 
 // EachChunk calls f with each chunk of one symbol in a window, its summary and
-// the stored form of its ticks, in the order of offsets, until f returns an
+// the stored form of its ticks, in the order of first offsets, until f returns an
 // error, which it returns. Unlike ReadChunks it holds few chunks at a time. Both
 // arguments are valid during the call only. Idempotent.
 func (s *Store) EachChunk(ctx context.Context, w Window, symbol string, f func(s *chunk.Summary, ticks []byte) error) error {
@@ -29,7 +29,7 @@ func (s *Store) EachChunk(ctx context.Context, w Window, symbol string, f func(s
 }
 
 // eachChunk calls f with each chunk of one symbol in a window, in the order of
-// offsets, until f returns an error.
+// first offsets, until f returns an error.
 func (s *Store) eachChunk(ctx context.Context, w Window, symbol string, f func(c *sharedChunk) error) (err error) {
 	it := s.session.Query("SELECT symbol, first_offset, last_offset, summary, chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol IN ?",
 		w.Start, w.Log, textList([]string{bucketNames[Bucket(symbol)], symbol})).
@@ -39,8 +39,8 @@ func (s *Store) eachChunk(ctx context.Context, w Window, symbol string, f func(c
 			err = fmt.Errorf("read the ticks of %s in window %s: %w", symbol, w, err)
 		}
 	}()
-	// The rows of the bucket come first. What they have of the symbol is held: they
-	// are written for batches of many symbols, of which each has few ticks.
+	// The rows of the bucket come first. What they have of the symbol is held: it is
+	// little, since a shared row has few ticks.
 	var shared []*sharedChunk
 	before := func(first int64) error {
 		for len(shared) > 0 && shared[0].First <= first {
@@ -55,7 +55,7 @@ func (s *Store) eachChunk(ctx context.Context, w Window, symbol string, f func(c
 	var c sharedChunk
 	for err == nil && it.Scan(&name, &c.First, &c.Last, &c.Summary, &c.Ticks) {
 		if name != symbol {
-			err = eachShared(c.First, c.Summary, c.Ticks, func(c *sharedChunk) bool {
+			err = eachShared(c.First, c.Summary, &c.Ticks, func(c *sharedChunk) bool {
 				if string(c.Symbol) != symbol {
 					return true
 				}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -222,43 +223,60 @@ type Summaries struct {
 	blob []byte
 	err  error
 
-	begun  bool
-	shared []*chunk.Row // of rows of buckets, which come first and are held
-	own    *chunk.Row   // the next that has a row of its own, nil after the last
+	begun   bool
+	shared  []sharedSummary // of rows of buckets, which come first and are held
+	own     *chunk.Row      // the next that has a row of its own, nil after the last
+	symbols map[string]string
+}
+
+// sharedSummary is a chunk of a shared row, undecoded: a window may have a million.
+type sharedSummary struct {
+	symbol      string
+	first, last int64
+	row         [2]int64
+	summary     []byte
 }
 
 // Summaries starts to read. The caller must Close it.
 func (s *Store) Summaries(ctx context.Context, w Window) *Summaries {
-	return &Summaries{w: w, it: s.session.Query("SELECT symbol, first_offset, last_offset, summary FROM ticks WHERE window_start = ? AND log = ?", w.Start, w.Log).
+	return &Summaries{w: w, symbols: map[string]string{}, it: s.session.Query("SELECT symbol, first_offset, last_offset, summary FROM ticks WHERE window_start = ? AND log = ?", w.Start, w.Log).
 		WithContext(ctx).Consistency(s.cfg.ReadConsistency).PageSize(summaryPage).Iter()}
 }
 
-const summaryPage = 2_000
+// summaryPage bounds a page; a shared row has ten chunks or more.
+const summaryPage = 1_000
 
-// Next returns the next chunk, or nil after the last one or an error.
+// Next returns the next chunk, or nil after the last one or an error: nothing is
+// returned that stands behind a place where reading broke off.
 func (r *Summaries) Next() *chunk.Row {
 	if !r.begun {
 		r.begun = true
 		r.own = r.read()
-		slices.SortFunc(r.shared, byPlace)
+		r.symbols = nil
+		slices.SortFunc(r.shared, func(a, b sharedSummary) int {
+			return cmp.Or(strings.Compare(a.symbol, b.symbol), cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last))
+		})
 	}
 	if r.err != nil {
 		return nil
 	}
-	if len(r.shared) > 0 && (r.own == nil || byPlace(r.shared[0], r.own) < 0) {
-		row := r.shared[0]
-		r.shared = r.shared[1:]
-		return row
-	}
 	row := r.own
+	if len(r.shared) > 0 {
+		c := &r.shared[0]
+		if row == nil || cmp.Or(strings.Compare(c.symbol, row.Symbol), cmp.Compare(c.first, row.First), cmp.Compare(c.last, row.Last)) < 0 {
+			row = &chunk.Row{Log: r.w.Log, Symbol: c.symbol, First: c.first, Last: c.last, Shared: c.row}
+			if row.Summary, r.err = chunk.DecodeSummary(c.summary); r.err != nil {
+				return nil
+			}
+			*c = sharedSummary{}
+			r.shared = r.shared[1:]
+			return row
+		}
+	}
 	if row != nil {
 		r.own = r.read()
 	}
 	return row
-}
-
-func byPlace(a, b *chunk.Row) int {
-	return cmp.Or(strings.Compare(a.Symbol, b.Symbol), cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last))
 }
 
 // read returns the next chunk that has a row of its own, and puts those of rows
@@ -267,18 +285,23 @@ func (r *Summaries) read() *chunk.Row {
 	row := &chunk.Row{Log: r.w.Log}
 	for r.err == nil && r.it.Scan(&row.Symbol, &row.First, &row.Last, &r.blob) {
 		if !strings.HasPrefix(row.Symbol, " ") {
-			row.Summary, r.err = chunk.DecodeSummary(r.blob)
+			if row.Summary, r.err = chunk.DecodeSummary(r.blob); r.err != nil {
+				return nil
+			}
 			return row
 		}
-		var broken error
-		r.err = eachShared(row.First, r.blob, nil, func(c *sharedChunk) bool {
-			m := &chunk.Row{Log: r.w.Log, Symbol: string(c.Symbol), First: c.First, Last: c.Last}
-			m.Summary, broken = chunk.DecodeSummary(c.Summary)
-			r.shared = append(r.shared, m)
-			return broken == nil
+		place := [2]int64{row.First, row.Last}
+		r.err = eachShared(row.First, bytes.Clone(r.blob), nil, func(c *sharedChunk) bool {
+			symbol, ok := r.symbols[string(c.Symbol)]
+			if !ok {
+				symbol = string(c.Symbol)
+				r.symbols[symbol] = symbol
+			}
+			r.shared = append(r.shared, sharedSummary{symbol, c.First, c.Last, place, c.Summary})
+			return true
 		})
-		r.err = cmp.Or(r.err, broken)
 	}
+	r.err = cmp.Or(r.err, r.it.Close()) // also where a page could not be read
 	return nil
 }
 

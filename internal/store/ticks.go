@@ -1,10 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -101,22 +99,26 @@ func (v *values) sharedRow(first int64, row []Chunk) (summary, ticks *encoded) {
 }
 
 // eachShared calls f with each chunk of a row that sharedRow made, until f returns
-// false. Where ticks is nil, the chunks' are. The chunks point into the cells.
-func eachShared(first int64, summaries, ticks []byte, f func(c *sharedChunk) bool) error {
-	withTicks := ticks != nil
+// false. Where ticks is nil, they have not been read, and the chunks' are nil. The
+// chunks point into the cells. Errors wrap chunk.ErrChunk.
+func eachShared(first int64, summaries []byte, ticks *[]byte, f func(c *sharedChunk) bool) error {
+	var rest []byte
+	if ticks != nil {
+		rest = *ticks
+	}
 	for len(summaries) > 0 {
 		var c sharedChunk
 		var from, length uint64
 		r := cellReader{b: summaries}
 		c.Symbol, from, length, c.Summary = r.bytes(), r.varint(), r.varint(), r.bytes()
 		summaries = r.b
-		if withTicks {
-			t := cellReader{b: ticks, err: r.err}
+		if ticks != nil {
+			t := cellReader{b: rest, err: r.err}
 			c.Ticks = t.bytes()
-			ticks, r.err = t.b, t.err
+			rest, r.err = t.b, t.err
 		}
 		if r.err != nil {
-			return fmt.Errorf("a row of several symbols' chunks: %w", r.err)
+			return fmt.Errorf("%w: a row of several symbols: %w", chunk.ErrChunk, r.err)
 		}
 		c.First = first + int64(from)
 		c.Last = c.First + int64(length)
@@ -192,7 +194,7 @@ func (s *Store) KeepTicks(ctx context.Context) error {
 }
 
 // ReadChunks returns the chunks of one symbol in a window, with their records,
-// in the order of their offsets. They may overlap: package chunk makes trades of
+// in the order of their first offsets. They may overlap: package chunk makes trades of
 // them. Idempotent.
 func (s *Store) ReadChunks(ctx context.Context, w Window, symbol string) ([]*chunk.Row, error) {
 	var rows []*chunk.Row
@@ -211,43 +213,39 @@ func (s *Store) ReadChunks(ctx context.Context, w Window, symbol string) ([]*chu
 	return rows, nil
 }
 
-// ReadChunk returns the records of the chunk that row names. Idempotent.
+// ReadChunk returns the records of the chunk that row, which Summaries gave, names.
+// Idempotent.
 func (s *Store) ReadChunk(ctx context.Context, start int64, row *chunk.Row) (records []chunk.Record, err error) {
-	w := Window{start, row.Log}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("read the ticks of %s from offset %d in window %s: %w", row.Symbol, row.First, w, err)
+			err = fmt.Errorf("read the ticks of %s from offset %d in window %s: %w", row.Symbol, row.First, Window{start, row.Log}, err)
 		}
 	}()
-	var ticks []byte
-	err = s.session.Query("SELECT chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol = ? AND first_offset = ? AND last_offset = ?",
-		start, row.Log, row.Symbol, row.First, row.Last).WithContext(ctx).Consistency(s.cfg.ReadConsistency).Scan(&ticks)
-	if errors.Is(err, gocql.ErrNotFound) {
-		ticks, err = s.sharedTicks(ctx, w, row)
+	shared := row.Shared != [2]int64{}
+	name, first, last := row.Symbol, row.First, row.Last
+	if shared {
+		name, first, last = bucketNames[Bucket(row.Symbol)], row.Shared[0], row.Shared[1]
 	}
+	var summary, ticks []byte
+	err = s.session.Query("SELECT summary, chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol = ? AND first_offset = ? AND last_offset = ?",
+		start, row.Log, name, first, last).WithContext(ctx).Consistency(s.cfg.ReadConsistency).Scan(&summary, &ticks)
 	if err != nil {
 		return nil, err
 	}
-	return new(chunk.Decoder).Decode(nil, ticks)
-}
-
-// sharedTicks returns the stored form of a chunk's ticks from the row that it shares
-// with others of its bucket.
-func (s *Store) sharedTicks(ctx context.Context, w Window, row *chunk.Row) (found []byte, err error) {
-	it := s.session.Query("SELECT first_offset, summary, chunk FROM ticks WHERE window_start = ? AND log = ? AND symbol = ? AND first_offset <= ?",
-		w.Start, w.Log, bucketNames[Bucket(row.Symbol)], row.First).WithContext(ctx).Consistency(s.cfg.ReadConsistency).PageSize(chunkPage).Iter()
-	var first int64
-	var summary, ticks []byte
-	for err == nil && found == nil && it.Scan(&first, &summary, &ticks) {
-		err = eachShared(first, summary, ticks, func(c *sharedChunk) bool {
-			if c.First == row.First && c.Last == row.Last && string(c.Symbol) == row.Symbol {
-				found = bytes.Clone(c.Ticks)
+	if shared {
+		all := ticks
+		ticks = nil
+		if err := eachShared(first, summary, &all, func(c *sharedChunk) bool {
+			if string(c.Symbol) == row.Symbol {
+				ticks = c.Ticks
 			}
-			return found == nil
-		})
+			return ticks == nil
+		}); err != nil {
+			return nil, err
+		}
+		if ticks == nil {
+			return nil, fmt.Errorf("%w: its row has others only", chunk.ErrChunk)
+		}
 	}
-	if err = errors.Join(err, it.Close()); err == nil && found == nil {
-		err = gocql.ErrNotFound
-	}
-	return found, err
+	return new(chunk.Decoder).Decode(nil, ticks)
 }

@@ -110,9 +110,9 @@ func (s *Store) writeWhole(ctx context.Context, w Window, at int64, rows [][]*Sy
 	return s.session.ExecuteBatch(b)
 }
 
-// Buckets is the number of buckets. With thousands of symbols a row for some ten of
-// them costs a node little more than one for each, while who wants one symbol's
-// registers reads no more than ten times as much.
+// Buckets is the number of buckets. With 2,500 symbols in a log a row for some ten
+// of them costs a node little more than one for each, while who wants one symbol reads
+// no more than ten times as much.
 const Buckets = 256
 
 // Bucket is that of a symbol: symbols share one by a hash of their names (FNV-1a).

@@ -1,5 +1,6 @@
 // What a row of table "ticks" holds: one symbol's ticks of one batch within one
-// window, and what they add up to.
+// window, and what they add up to; or those of several symbols one after the other
+// (internal/store/ticks.go).
 //
 // Times are milliseconds since the Unix epoch. Prices are integers in units of
 // 1e-8 of the currency. Field numbers are a contract with every row that is
