@@ -307,7 +307,8 @@ func (r *Summaries) read() *chunk.Row {
 
 // Close ends the reading and returns the error that ended it early.
 func (r *Summaries) Close() error {
-	if err := errors.Join(r.it.Close(), r.err); err != nil {
+	closed := r.it.Close()
+	if err := cmp.Or(r.err, closed); err != nil {
 		return fmt.Errorf("read the chunks of window %s: %w", r.w, err)
 	}
 	return nil
