@@ -180,11 +180,16 @@ func (g *grouping) chunks(emit func(start int64, rows [][]store.Chunk)) {
 	for _, w := range g.windows {
 		// In the order of Cassandra's rows: a node takes less time for a batch that it
 		// need not sort.
-		slices.SortFunc(w.groups, func(i, j int32) int { return strings.Compare(g.groups[i].symbol, g.groups[j].symbol) })
 		shared := len(w.groups) >= fewestShared
-		if shared {
-			slices.SortStableFunc(w.groups, func(i, j int32) int { return store.Bucket(g.groups[i].symbol) - store.Bucket(g.groups[j].symbol) })
-		}
+		slices.SortFunc(w.groups, func(i, j int32) int {
+			a, b := g.groups[i].symbol, g.groups[j].symbol
+			if shared {
+				if d := store.Bucket(a) - store.Bucket(b); d != 0 {
+					return d
+				}
+			}
+			return strings.Compare(a, b)
+		})
 		for groups := w.groups; len(groups) > 0; {
 			n, size := 0, 0
 			for n < len(groups) && (n < chunksAWrite || shared && g.bucketGoesOn(groups, n)) {

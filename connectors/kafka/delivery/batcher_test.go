@@ -54,7 +54,7 @@ func TestRecordsWaitForOthersOnlyWhereCallsWouldComeTooClose(t *testing.T) {
 }
 
 // TestTheNextFetchComesShortlyBeforeTheNextBatch has a wait of which an eighth is
-// 10 ms, and another that is longer than any pause.
+// 10 ms, and another that is longer than any pause. Its sleeps are in a bubble, too.
 func TestTheNextFetchComesShortlyBeforeTheNextBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := func(wait time.Duration) *partition {
