@@ -26,9 +26,13 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"ticktape/connectors/kafka/delivery"
+	"ticktape/connectors/kafka/subscription"
+	"ticktape/internal/gateway"
 	"ticktape/internal/service"
 	"ticktape/internal/store"
+	"ticktape/internal/tick"
 	"ticktape/internal/trigger"
+	"ticktape/internal/window"
 )
 
 func readStack(t *testing.T) *stack.Services {
@@ -188,6 +192,31 @@ func TestEachFunctionHasAnExampleRequest(t *testing.T) {
 		var batch trigger.Batch
 		if err := trigger.Decode(&batch, trigger.TypeJSON, b); err != nil || len(batch.Records) != 1 || batch.TopicID == ([16]byte{}) {
 			t.Errorf("%s/event.json is %+v, %v; want a batch of one record with a topic id", f.Handler, batch, err)
+		}
+	}
+}
+
+// TestFullBatchesOfTicksEndWhereWindowsDo reads the time of a tick as the connector
+// does for the functions that keep something for each window.
+func TestFullBatchesOfTicksEndWhereWindowsDo(t *testing.T) {
+	trade := tick.Tick{Symbol: "AAPL", EventTime: 1_790_000_000_000, Price: 1, Size: 2, Seq: 3, ReceivedTime: 1_790_000_000_001, Source: tick.SourceSimulated}
+	s := readStack(t)
+	for _, name := range []string{"process", "persist"} {
+		sub, err := subscription.Parse(gateway.Function{Name: name, Annotations: annotations(s.Functions[name])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sub.Align.Milliseconds() != window.Length {
+			t.Errorf("%s: batches end with spans of %s, not of a window", name, sub.Align)
+		}
+		for _, e := range []tick.Encoding{tick.Protobuf, tick.JSON} {
+			value, err := e.Append(nil, &trade)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ms, ok := sub.AlignBy.Time(&trigger.Record{Value: value}); !ok || ms != trade.EventTime {
+				t.Errorf("%s takes a tick to be of %d, %v, want %d", name, ms, ok, trade.EventTime)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -269,10 +270,9 @@ type Encoder struct {
 	id        [16]byte
 	partition int
 
-	buf     []byte
-	ends    []int
-	offsets []int64
-	head    []byte
+	buf  []byte
+	ends []uint32 // of each record in buf
+	head []byte
 }
 
 // NewEncoder makes an encoder for the records of a partition. Format Single
@@ -283,7 +283,19 @@ func NewEncoder(format Format, topic string, topicID [16]byte, partition int) *E
 
 // Reset forgets the records.
 func (e *Encoder) Reset() {
-	e.buf, e.ends, e.offsets = e.buf[:0], e.ends[:0], e.offsets[:0]
+	e.buf, e.ends = e.buf[:0], e.ends[:0]
+}
+
+// Move takes the records from i on out of e and puts them behind those of to, which
+// must be an encoder of the same partition and format.
+func (e *Encoder) Move(i int, to *Encoder) {
+	from := e.start(i)
+	shift := uint32(len(to.buf)) - from
+	to.buf = append(to.buf, e.buf[from:]...)
+	for _, end := range e.ends[i:] {
+		to.ends = append(to.ends, end+shift)
+	}
+	e.buf, e.ends = e.buf[:from], e.ends[:i]
 }
 
 // Len is the number of records.
@@ -295,8 +307,22 @@ func (e *Encoder) Size() int { return len(e.buf) }
 // Cap is how many bytes of records there is room for without allocating.
 func (e *Encoder) Cap() int { return cap(e.buf) }
 
-// Offset is that of record i.
-func (e *Encoder) Offset(i int) int64 { return e.offsets[i] }
+// Offset is that of record i. It is read from the encoded record: a list of them
+// would take as much memory as some records themselves.
+func (e *Encoder) Offset(i int) int64 {
+	b := e.buf[e.start(i):e.ends[i]]
+	if e.format == JSON {
+		b = b[bytes.Index(b, []byte(jsonOffset))+len(jsonOffset):]
+		n, _ := strconv.ParseInt(string(b[:bytes.IndexByte(b, ',')]), 10, 64) // as appendJSON wrote it
+		return n
+	}
+	_, size := protowire.ConsumeVarint(b[1:])
+	tag, n, _, _ := field(b[1+size:])
+	if tag != tag1V { // 0 is not written
+		return 0
+	}
+	return int64(n)
+}
 
 // ContentType is that of the bodies.
 func (e *Encoder) ContentType() string {
@@ -313,11 +339,10 @@ func (e *Encoder) Append(r *Record) {
 	} else {
 		e.buf = appendRecord(e.buf, r)
 	}
-	e.ends = append(e.ends, len(e.buf))
-	e.offsets = append(e.offsets, r.Offset)
+	e.ends = append(e.ends, uint32(len(e.buf)))
 }
 
-func (e *Encoder) start(i int) int {
+func (e *Encoder) start(i int) uint32 {
 	if i == 0 {
 		return 0
 	}
@@ -433,12 +458,15 @@ func (e *Encoder) appendEvent(b []byte, resumed bool) []byte {
 	return append(b, `":[`...)
 }
 
+// jsonOffset is before a record's offset, and cannot be within what is before it.
+const jsonOffset = `,"offset":`
+
 func (e *Encoder) appendJSON(b []byte, r *Record) []byte {
 	b = append(b, `{"topic":"`...)
 	b = append(b, e.topic...)
 	b = append(b, `","partition":`...)
 	b = strconv.AppendInt(b, int64(e.partition), 10)
-	b = append(b, `,"offset":`...)
+	b = append(b, jsonOffset...)
 	b = strconv.AppendInt(b, r.Offset, 10)
 	b = append(b, `,"timestamp":`...)
 	b = strconv.AppendInt(b, r.Timestamp, 10)

@@ -16,6 +16,7 @@ type batcher struct {
 	maxRecords int
 	maxBytes   func() int
 	maxWait    time.Duration
+	align      alignment
 	encoder    func() *trigger.Encoder
 
 	mu      sync.Mutex
@@ -37,9 +38,9 @@ type batch struct {
 	why  string
 }
 
-func newBatcher(maxRecords int, maxBytes func() int, maxWait time.Duration, start int64, encoder func() *trigger.Encoder) *batcher {
+func newBatcher(maxRecords int, maxBytes func() int, maxWait time.Duration, align alignment, start int64, encoder func() *trigger.Encoder) *batcher {
 	return &batcher{
-		maxRecords: maxRecords, maxBytes: maxBytes, maxWait: maxWait, encoder: encoder,
+		maxRecords: maxRecords, maxBytes: maxBytes, maxWait: maxWait, align: align, encoder: encoder,
 		filling: &batch{Encoder: encoder(), next: start},
 		spare:   &batch{Encoder: encoder()},
 		changed: make(chan struct{}, 1),
@@ -137,6 +138,9 @@ func (b *batcher) take(ctx context.Context, done int64) *batch {
 		if wait <= 0 {
 			b.filling, b.spare = b.spare, nil
 			b.filling.next = f.next
+			if f.full {
+				b.split(f)
+			}
 			if f.Len() > 0 {
 				b.last = time.Now()
 			}
@@ -155,6 +159,16 @@ func (b *batcher) take(ctx context.Context, done int64) *batch {
 		}
 		t.Stop()
 	}
+}
+
+// split leaves what is behind the place where the full batch f should end to the next.
+func (b *batcher) split(f *batch) {
+	n := b.align.cut(f.Encoder)
+	if n == f.Len() {
+		return
+	}
+	f.next = f.Offset(n)
+	f.Move(n, b.filling.Encoder)
 }
 
 // due is when a batch that is not full may be taken; in the past, it is as soon as

@@ -23,7 +23,7 @@ func TestRecordsWaitForOthersOnlyWhereCallsWouldComeTooClose(t *testing.T) {
 	// In a bubble time passes only while all wait for it: sleeps cost none, and the
 	// times are exact.
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(1000, func() int { return 1 << 20 }, wait, 0, func() *trigger.Encoder {
+		b := newBatcher(1000, func() int { return 1 << 20 }, wait, alignment{}, 0, func() *trigger.Encoder {
 			return trigger.NewEncoder(trigger.Protobuf, "ticks", [16]byte{1}, 0)
 		})
 		begun, done := time.Now(), int64(0)
@@ -58,7 +58,7 @@ func TestRecordsWaitForOthersOnlyWhereCallsWouldComeTooClose(t *testing.T) {
 func TestTheNextFetchComesShortlyBeforeTheNextBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := func(wait time.Duration) *partition {
-			b := newBatcher(1000, func() int { return 1 << 20 }, wait, 0, func() *trigger.Encoder {
+			b := newBatcher(1000, func() int { return 1 << 20 }, wait, alignment{}, 0, func() *trigger.Encoder {
 				return trigger.NewEncoder(trigger.Protobuf, "ticks", [16]byte{1}, 0)
 			})
 			return &partition{batcher: b, sub: &subscription.Subscription{MaxWait: wait}}

@@ -38,7 +38,7 @@ type Config struct {
 	Watch time.Duration `env:"WATCH_INTERVAL" envDefault:"5s"`
 	// BatchMemory is the memory for all batches together. Batches are sent before
 	// they are full where there is not room for more.
-	BatchMemory service.Bytes `env:"BATCH_MEMORY" envDefault:"96MiB"`
+	BatchMemory service.Bytes `env:"BATCH_MEMORY" envDefault:"112MiB"`
 	// FetchBytes is about how much one fetch of a partition reads.
 	FetchBytes service.Bytes `env:"FETCH_BYTES" envDefault:"1MiB"`
 }

@@ -338,6 +338,38 @@ func TestBatchesKeepTheirLimitsAndTheOrder(t *testing.T) {
 	}
 }
 
+func TestFullBatchesEndWhereSpansOfTimeDo(t *testing.T) {
+	for _, format := range []string{"protobuf", "json"} {
+		t.Run(format, func(t *testing.T) {
+			r := newRig(t, 1)
+			f := &function{}
+			r.gw.Deploy("f", r.annotations("kafka.batch", format, "kafka.batch.max-records", "50", "kafka.batch.max-wait", "1s",
+				"kafka.batch.align", "1m", "kafka.batch.align-by", "json:at"), f.ServeHTTP)
+			const minutes, each = 5, 40
+			var msgs []kafka.Message
+			for i := range minutes * each {
+				msgs = append(msgs, kafka.Message{Key: []byte("k"), Value: fmt.Appendf(nil, `{"at": %d}`, i/each*60_000+i)})
+			}
+			r.publish(msgs...)
+			r.start()
+			r.waitDone(f, len(msgs))
+			r.committed(r.topic+".f", int64(len(msgs)))
+			next := int64(0)
+			for i, c := range f.all() {
+				if len(c.batch.Records) != each {
+					t.Errorf("batch %d has %d records, want those of a minute, %d", i, len(c.batch.Records), each)
+				}
+				for _, rec := range c.batch.Records {
+					if rec.Offset != next {
+						t.Fatalf("offset %d comes when it is the turn of %d", rec.Offset, next)
+					}
+					next++
+				}
+			}
+		})
+	}
+}
+
 func TestAJSONBatchIsAWSsKafkaEvent(t *testing.T) {
 	r := newRig(t, 1)
 	f := &function{}

@@ -62,7 +62,7 @@ func newPartition(sh *shared, sub *subscription.Subscription, gen *bus.Generatio
 	}
 	p.done.Store(at.Offset)
 	maxBytes := func() int { return min(sub.MaxBytes, sh.budget.share()) }
-	p.batcher = newBatcher(sub.MaxRecords, maxBytes, sub.MaxWait, at.Offset, func() *trigger.Encoder {
+	p.batcher = newBatcher(sub.MaxRecords, maxBytes, sub.MaxWait, alignment{sub.Align, sub.AlignBy}, at.Offset, func() *trigger.Encoder {
 		return trigger.NewEncoder(sub.Format, at.Topic, at.Info.ID, at.Partition)
 	})
 	return p
@@ -221,6 +221,10 @@ func (p *partition) work(ctx context.Context, b *batch, i, j int) error {
 		}
 		switch v.Kind {
 		case trigger.Accepted:
+			if v.Failures == nil {
+				p.pass(b, i, j)
+				return nil
+			}
 			return p.settle(ctx, b, i, j, deadReported, v.Failures.Find)
 		case trigger.Refused:
 			if j-i == 1 {
@@ -341,8 +345,13 @@ func (p *partition) settle(ctx context.Context, b *batch, i, j int, kind string,
 			b.why = deadletter.Reason(letters[0])
 		}
 	}
+	p.pass(b, i, j)
+	return nil
+}
+
+// pass says that the records from i up to j are done.
+func (p *partition) pass(b *batch, i, j int) {
 	p.finish(b.Offset(j-1) + 1)
 	p.ahead += j - i
 	p.inherited -= j - i
-	return nil
 }

@@ -31,6 +31,11 @@ type Subscription struct {
 	// MaxWait is the least time between two batches that are not full, and so the
 	// longest that a record waits for others to join it.
 	MaxWait time.Duration
+	// Align is the length of the spans of time at whose ends a full batch ends, where
+	// it can; 0 for none. They are counted from the Unix epoch. AlignBy tells a
+	// record's time.
+	Align   time.Duration
+	AlignBy Clock
 	// Retries is how often a call is made again, or Endless.
 	Retries int
 	// DeadLetters is the dead-letter topic, or empty for one named after the
@@ -48,6 +53,7 @@ const Endless = -1
 func (s *Subscription) Same(t *Subscription) bool {
 	return s.Function.String() == t.Function.String() && slices.Equal(s.Topics, t.Topics) && s.Group == t.Group && s.Start == t.Start &&
 		s.Format == t.Format && s.MaxRecords == t.MaxRecords && s.MaxBytes == t.MaxBytes && s.MaxWait == t.MaxWait &&
+		s.Align == t.Align && s.AlignBy == t.AlignBy &&
 		s.Retries == t.Retries && s.DeadLetters == t.DeadLetters && s.ContentType == t.ContentType
 }
 
@@ -64,6 +70,8 @@ const (
 	maxRecords = 100_000
 	maxBytes   = 32 << 20
 	maxWait    = time.Minute
+	minAlign   = time.Second
+	maxAlign   = 24 * time.Hour
 )
 
 // keys are the annotations and how each is read.
@@ -97,6 +105,17 @@ var keys = map[string]func(s *Subscription, v string) error{
 			return fmt.Errorf("it must be a time of at most %s, written like 10ms", maxWait)
 		}
 		return nil
+	},
+	"kafka.batch.align": func(s *Subscription, v string) (err error) {
+		s.Align, err = time.ParseDuration(v)
+		if err != nil || s.Align < minAlign || s.Align > maxAlign {
+			return fmt.Errorf("it must be a time between %s and %s, written like 1m", minAlign, maxAlign)
+		}
+		return nil
+	},
+	"kafka.batch.align-by": func(s *Subscription, v string) (err error) {
+		s.AlignBy, err = parseClock(v)
+		return err
 	},
 	"kafka.group": func(s *Subscription, v string) error {
 		if v == "" || len(v) > 249 {
@@ -176,6 +195,9 @@ func Parse(f gateway.Function) (*Subscription, error) {
 		if strings.HasPrefix(k, "kafka.batch.") && f.Annotations["kafka.batch"] == "" {
 			wrong = append(wrong, k+" needs kafka.batch")
 		}
+	}
+	if s.AlignBy != (Clock{}) && s.Align == 0 {
+		wrong = append(wrong, "kafka.batch.align-by needs kafka.batch.align")
 	}
 	if s.DeadLetters != "" && slices.Contains(s.Topics, s.DeadLetters) {
 		wrong = append(wrong, fmt.Sprintf("kafka.dead-letter-topic=%q is a topic of the function itself", s.DeadLetters))

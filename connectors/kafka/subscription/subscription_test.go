@@ -35,9 +35,11 @@ func TestWhatAFunctionWants(t *testing.T) {
 		{"batches in JSON", map[string]string{"topic": "ticks", "kafka.batch": "json"}, with(func(s *Subscription) { s.Format = trigger.JSON })},
 		{"everything", map[string]string{
 			"topic": "ticks", "kafka.batch": "protobuf", "kafka.batch.max-records": "5", "kafka.batch.max-bytes": "2MiB", "kafka.batch.max-wait": "1s",
+			"kafka.batch.align": "1m", "kafka.batch.align-by": "json:at, protobuf:7",
 			"kafka.group": "g", "kafka.start": "latest", "kafka.retries": "3", "kafka.dead-letter-topic": "dead",
 		}, with(func(s *Subscription) {
 			s.Format, s.MaxRecords, s.MaxBytes, s.MaxWait = trigger.Protobuf, 5, 2<<20, time.Second
+			s.Align, s.AlignBy = time.Minute, Clock{Field: 7, Name: "at"}
 			s.Group, s.Start, s.Retries, s.DeadLetters = "g", bus.Latest, 3, "dead"
 		})},
 		{"a content type", map[string]string{"topic": "ticks", "kafka.content-type": "application/json"}, with(func(s *Subscription) { s.ContentType = "application/json" })},
@@ -77,6 +79,13 @@ func TestWrongAnnotationsAreTold(t *testing.T) {
 		{"bytes in another unit", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.max-bytes": "1MB"}, "write it like"},
 		{"a wait that is none", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.max-wait": "10"}, "written like 10ms"},
 		{"a limit of batches without batches", map[string]string{"topic": "a", "kafka.batch.max-records": "5"}, "kafka.batch.max-records needs kafka.batch"},
+		{"spans of no time", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "0s"}, "between 1s and 24h0m0s"},
+		{"a time without spans", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align-by": "json:at"}, "kafka.batch.align-by needs kafka.batch.align"},
+		{"a time in another format", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "1m", "kafka.batch.align-by": "avro:at"}, "it must be protobuf:NUMBER"},
+		{"a time in two places", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "1m", "kafka.batch.align-by": "json:at,json:on"}, "it must be protobuf:NUMBER"},
+		{"a field without a name", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "1m", "kafka.batch.align-by": "json:"}, "it must be protobuf:NUMBER"},
+		{"a field without a number", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "1m", "kafka.batch.align-by": "protobuf:event_time"}, `"event_time" is no number of a field`},
+		{"a number that no field has", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "1m", "kafka.batch.align-by": "protobuf:4294967298"}, "is no number of a field"},
 		{"no group", map[string]string{"topic": "a", "kafka.group": ""}, "1 to 249"},
 		{"another start", map[string]string{"topic": "a", "kafka.start": "beginning"}, "earliest or latest"},
 		{"less than no retries", map[string]string{"topic": "a", "kafka.retries": "-1"}, "whole number"},
@@ -120,7 +129,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if len(s.Topics) == 0 || s.Group == "" || s.MaxRecords < 1 || s.MaxRecords > maxRecords || s.MaxBytes < 1 || s.MaxBytes > maxBytes ||
-			s.MaxWait < 0 || s.MaxWait > maxWait || s.Retries < Endless || s.ContentType == "" {
+			s.MaxWait < 0 || s.MaxWait > maxWait || s.Align < 0 || s.Align > maxAlign || s.Retries < Endless || s.ContentType == "" {
 			t.Errorf("%+v", s)
 		}
 	})
