@@ -217,6 +217,10 @@ func (p *Processor) span(ctx context.Context, g *grouping, w *windowRecords, s *
 		return 0, err
 	}
 	if fence > from {
+		for i := range fresh {
+			total := known.states[fresh[i].Symbol]
+			fresh[i].LowOnly = total != nil && total.Fits()
+		}
 		if err := p.count(ctx, w.name, from, fence, fresh); err != nil {
 			return 0, err
 		}

@@ -32,6 +32,9 @@ func (w Window) String() string {
 type SymbolState struct {
 	Symbol string
 	window.State
+	// LowOnly is for Count: each sum may go into its lowest counter, since State.Fits
+	// is true of what the symbol comes to in the window with these records.
+	LowOnly bool
 }
 
 // MaxSymbols is how many symbols one Count can take: its mutation can't be
@@ -267,13 +270,13 @@ func (s *Store) fencesOf(ctx context.Context, windows []Window, fences []int64) 
 
 const fenceStmt = "UPDATE window_counters SET next_offset = next_offset + ? WHERE window_start = ? AND log = ?"
 
-// countStmts add to a symbol's counters. Those that are mostly 0 are left out
-// where they are: a counter costs the node a lock, a read and a write. The index
+// countStmts add to a symbol's counters. The higher parts of sums are left out
+// where they are 0: a counter costs the node a lock, a read and a write. The index
 // has a bit for each of them that is there.
-var countStmts = func() (stmts [1 << len(rareCounters)]string) {
+var countStmts = func() (stmts [1 << len(highCounters)]string) {
 	for mask := range stmts {
 		set := "tick_count = tick_count + ?, volume = volume + ?, price_sum_lo = price_sum_lo + ?, turnover_lo = turnover_lo + ?"
-		for bit, name := range rareCounters {
+		for bit, name := range highCounters {
 			if mask&(1<<bit) != 0 {
 				set += ", " + name + " = " + name + " + ?"
 			}
@@ -283,7 +286,7 @@ var countStmts = func() (stmts [1 << len(rareCounters)]string) {
 	return stmts
 }()
 
-var rareCounters = [...]string{"price_sum_hi", "turnover_mid", "turnover_hi"}
+var highCounters = [...]string{"price_sum_hi", "turnover_mid", "turnover_hi"}
 
 // Count moves the window's fence, which was read as from, to the offset to, and
 // adds the states to the window's counters, all in one mutation that is applied
@@ -304,14 +307,14 @@ func (s *Store) Count(ctx context.Context, w Window, from, to int64, states []Sy
 	b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: fenceStmt, Args: values.args(values.bigint(to-from), start, log)})
 	for _, i := range rowOrder(states) {
 		st := &states[i]
-		priceHi, priceLo, ok := st.PriceSum.Parts()
+		priceHi, priceLo, ok := st.PriceSum.Parts(st.LowOnly)
 		if !ok {
 			return fail(fmt.Errorf("%w: the sum of prices of %s is out of range", ErrNotApplied, st.Symbol))
 		}
-		hi, mid, lo := st.Turnover.Digits()
+		hi, mid, lo := st.Turnover.Digits(st.LowOnly)
 		args := append(args[:0], values.bigint(st.Count), values.bigint(st.Volume), values.bigint(priceLo), values.bigint(lo))
 		mask := 0
-		for bit, v := range [len(rareCounters)]int64{priceHi, mid, hi} {
+		for bit, v := range [len(highCounters)]int64{priceHi, mid, hi} {
 			if v != 0 {
 				mask |= 1 << bit
 				args = append(args, values.bigint(v))

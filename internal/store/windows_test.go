@@ -182,20 +182,22 @@ func testRegistersRefuseWhatHasNoPlace(t *testing.T, s *store.Store) {
 
 func testCountersAddUpPast64Bits(t *testing.T, s *store.Store) {
 	w := own()
-	var want [2]window.State
+	var want [3]window.State
 	for i := range int64(5) {
 		batch := []store.SymbolState{
 			record("MINUS", i, 2*i, i-math.MaxInt64, 1_000_000_000_000_000),
 			record("PLUS", i, 2*i+1, math.MaxInt64-i, 1_000_000_000_000_000),
+			record("TILL IT NO LONGER FITS", i, 2*i+1, 1<<59+i, 1),
+		}
+		for j := range want {
+			want[j].Merge(&batch[j].State)
+			batch[j].LowOnly = want[j].Fits()
 		}
 		must(t, s.WriteRegisters(t.Context(), w, batch))
 		must(t, s.Count(t.Context(), w, 2*i, 2*i+2, batch))
-		for j := range want {
-			want[j].Merge(&batch[j].State)
-		}
 	}
 	fence, got := read(t, s, w, nil)
-	if fence != 10 || len(got) != 2 {
+	if fence != 10 || len(got) != len(want) {
 		t.Fatalf("fence %d, states %v", fence, got)
 	}
 	for j := range want {

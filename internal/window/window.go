@@ -51,19 +51,13 @@ func (s *Sum) Sub(o Sum) {
 	s.Hi -= o.Hi + int64(borrow)
 }
 
-// small bounds sums that go into the lowest part whole, so that most leave the
-// other counters alone: each counter that changes costs the node as much as a row.
-// 2^27 such sums still fit the counter. They can't be more: each comes with a call
-// that takes longer than 0.62 ms, for a read and two writes that are synced one
-// after the other, and windows are counted for no longer than 23 hours.
-const small = 1 << 36
-
 // Parts splits the sum into the two numbers that go into a pair of counters,
-// hi × 2^32 + lo, where hi is 0 for small sums, and else 0 ≤ lo < 2^32. ok is
-// false where hi does not fit 64 bits. Adding up the parts of many sums, each part
-// by itself, and joining them with FromParts gives the sum of the sums.
-func (s Sum) Parts() (hi, lo int64, ok bool) {
-	if s.Hi == 0 && s.Lo < small {
+// hi × 2^32 + lo, where 0 ≤ lo < 2^32, or, where all of it may go into the lower
+// counter, because State.Fits, hi is 0. ok is false where hi does not fit 64 bits.
+// Adding up the parts of many sums, each part by itself, and joining them with
+// FromParts gives the sum of the sums.
+func (s Sum) Parts(lowOnly bool) (hi, lo int64, ok bool) {
+	if lowOnly {
 		return 0, int64(s.Lo), true
 	}
 	hi = s.Hi<<32 | int64(s.Lo>>32)
@@ -79,11 +73,11 @@ func FromParts(hi, lo int64) Sum {
 }
 
 // Digits splits the sum into the three numbers that go into three counters,
-// hi × 2^64 + mid × 2^32 + lo, where hi and mid are 0 for small sums, and else
-// 0 ≤ mid, lo < 2^32. Unlike the two of Parts, they hold every sum. They add up
-// each by itself, as the two do.
-func (s Sum) Digits() (hi, mid, lo int64) {
-	if s.Hi == 0 && s.Lo < small {
+// hi × 2^64 + mid × 2^32 + lo, where 0 ≤ mid, lo < 2^32, or, where all of it may go
+// into the lowest, hi and mid are 0. Unlike the two of Parts, they hold every sum.
+// They add up each by itself, as the two do.
+func (s Sum) Digits(lowOnly bool) (hi, mid, lo int64) {
+	if lowOnly {
 		return 0, 0, int64(s.Lo)
 	}
 	return s.Hi, int64(s.Lo >> 32), int64(s.Lo & 0xffffffff)
@@ -180,4 +174,13 @@ func (s *State) Merge(o *State) {
 	if o.Low.Price < s.Low.Price || o.Low.Price == s.Low.Price && o.Low.before(s.Low) {
 		s.Low = o.Low
 	}
+}
+
+// roomy is a quarter of what a counter can hold.
+const roomy = 1 << 61
+
+// Fits says that counters of 64 bits have room for the sums of s, and for those of
+// any trades that s is made of: none has a negative price.
+func (s *State) Fits() bool {
+	return s.Low.Price >= 0 && s.PriceSum.Hi == 0 && s.PriceSum.Lo < roomy && s.Turnover.Hi == 0 && s.Turnover.Lo < roomy
 }

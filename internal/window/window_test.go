@@ -42,57 +42,75 @@ func TestSumsAreExactInFullWidth(t *testing.T) {
 	})
 }
 
+// TestPartsAndDigitsAddUpInCountersOfTheirOwn has sums go into the low counters
+// alone as long as all that was added up fits, by what is known of it at times only.
 func TestPartsAndDigitsAddUpInCountersOfTheirOwn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var hi, lo int64
+		var sum [2]int64
 		var digits [3]int64
-		var want Sum
+		var want State
+		small := rapid.Int64Range(1, math.MaxInt64).Draw(t, "price")
 		for range rapid.IntRange(1, 50).Draw(t, "batches") {
-			var s Sum
-			s.AddProduct(rapid.Int64().Draw(t, "price"), rapid.Int64Range(0, 1<<20).Draw(t, "size"))
-			h, l, ok := s.Parts()
+			price := rapid.OneOf(rapid.Int64Range(1, small), rapid.Int64Range(-math.MaxInt64, math.MaxInt64)).Draw(t, "price")
+			var s State
+			s.Add(Point{Price: price}, rapid.Int64Range(0, 1<<20).Draw(t, "size"))
+			want.Merge(&s)
+			lowOnly := want.Fits() && rapid.Bool().Draw(t, "known")
+			h, l, ok := s.PriceSum.Parts(lowOnly)
 			if !ok {
-				t.Fatalf("%v does not fit its parts", s.big())
+				t.Fatalf("%v does not fit its parts", s.PriceSum.big())
 			}
-			if l < 0 || l >= small || h != 0 && l >= 1<<32 {
-				t.Fatalf("low part %d of %v", l, s.big())
+			if l < 0 || lowOnly && h != 0 || !lowOnly && l >= 1<<32 {
+				t.Fatalf("parts %d and %d of %v", h, l, s.PriceSum.big())
 			}
-			hi, lo = hi+h, lo+l
-			top, mid, low := s.Digits()
-			if low < 0 || low >= small || mid < 0 || mid >= 1<<32 || (top != 0 || mid != 0) && low >= 1<<32 {
-				t.Fatalf("digits %d and %d of %v", mid, low, s.big())
+			sum[0], sum[1] = sum[0]+h, sum[1]+l
+			top, mid, low := s.Turnover.Digits(lowOnly)
+			if low < 0 || lowOnly && (top != 0 || mid != 0) || !lowOnly && (mid < 0 || mid >= 1<<32 || low >= 1<<32) {
+				t.Fatalf("digits %d, %d and %d of %v", top, mid, low, s.Turnover.big())
 			}
 			digits[0], digits[1], digits[2] = digits[0]+top, digits[1]+mid, digits[2]+low
-			want.Add(s)
+			if sum[1] < 0 || digits[2] < 0 {
+				t.Fatal("a low counter wrapped")
+			}
 		}
-		if got := FromParts(hi, lo); got != want {
-			t.Fatalf("%v of parts, want %v", got.big(), want.big())
+		if got := FromParts(sum[0], sum[1]); got != want.PriceSum {
+			t.Fatalf("%v of parts, want %v", got.big(), want.PriceSum.big())
 		}
-		if got := FromDigits(digits[0], digits[1], digits[2]); got != want {
-			t.Fatalf("%v of digits, want %v", got.big(), want.big())
+		if got := FromDigits(digits[0], digits[1], digits[2]); got != want.Turnover {
+			t.Fatalf("%v of digits, want %v", got.big(), want.Turnover.big())
 		}
 	})
 }
 
-func TestASmallSumChangesTheLowestCounterOnly(t *testing.T) {
-	for _, s := range []Sum{{}, {0, 1}, {0, small - 1}} {
-		if hi, lo, ok := s.Parts(); !ok || hi != 0 || uint64(lo) != s.Lo {
-			t.Errorf("%v has the parts %d and %d", s.big(), hi, lo)
+func TestSumsFitWhereNoneOfTheirPartsCanBeTooMuchForACounter(t *testing.T) {
+	state := func(price, size int64) State {
+		var s State
+		s.Add(Point{Price: price}, size)
+		return s
+	}
+	for _, s := range []State{{}, state(1, 0), state(roomy-1, 1), state(1<<30, 1<<31-1)} {
+		if !s.Fits() {
+			t.Errorf("%+v does not fit", s)
 		}
-		if hi, mid, lo := s.Digits(); hi != 0 || mid != 0 || uint64(lo) != s.Lo {
-			t.Errorf("%v has the digits %d, %d and %d", s.big(), hi, mid, lo)
+	}
+	mixed := state(-1, 1)
+	more := state(1000, 1000)
+	mixed.Merge(&more)
+	for _, s := range []State{state(-1, 1), mixed, state(roomy, 0), state(1<<30, 1<<31), state(1<<40, 1<<40)} {
+		if s.Fits() {
+			t.Errorf("%+v fits", s)
 		}
 	}
 }
 
 func TestPartsOfASumTooLargeAreRefused(t *testing.T) {
 	for _, s := range []Sum{{1 << 31, 0}, {-1<<31 - 1, 0}} {
-		if _, _, ok := s.Parts(); ok {
+		if _, _, ok := s.Parts(false); ok {
 			t.Errorf("%v fits", s.big())
 		}
 	}
 	for _, s := range []Sum{{1<<31 - 1, math.MaxUint64}, {-1 << 31, 0}} {
-		hi, lo, ok := s.Parts()
+		hi, lo, ok := s.Parts(false)
 		if !ok || FromParts(hi, lo) != s {
 			t.Errorf("%v is not read back", s.big())
 		}
