@@ -65,7 +65,7 @@ func command(ctx context.Context, args []string) error {
 	encoding := flags.String("encoding", "protobuf", "protobuf or json")
 	history := flags.Bool("history", true, "store every tick, too")
 	runs := flags.Int("runs", 3, "runs of a backlog, of which the median is told")
-	warm := flags.Int("warm", map[bool]int{false: 1, true: 2}[args[0] == "all"], "runs before, for the servers' code to be compiled in")
+	warm := flags.Int("warm", map[bool]int{false: 1, true: 4}[args[0] == "all"], "runs before, for the servers' code to be compiled in")
 	rate := flags.Float64("rate", 20_000, "ticks a second of a paced stream")
 	duration := flags.Duration("duration", time.Minute, "how long a paced stream goes on, after 10 s that warm up")
 	clients := flags.Int("clients", 10_000, "WebSocket clients of the dashboard")
