@@ -1,6 +1,8 @@
 package chunk
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"ticktape/internal/tick"
@@ -47,6 +49,37 @@ func TestChunksAreWrittenAndReadAgainWithoutAllocatingForATick(t *testing.T) {
 		}
 	}); n > few {
 		t.Errorf("reading 1,000 ticks allocates %v times", n)
+	}
+}
+
+// BenchmarkBuildOfBatches makes all chunks of large batches by turns, whose records
+// no cache holds.
+func BenchmarkBuildOfBatches(b *testing.B) {
+	for _, symbols := range []int{125, 2500} {
+		b.Run(fmt.Sprintf("%d symbols", symbols), func(b *testing.B) {
+			const size = 66_000
+			batches := [8][]Record{}
+			for i := range batches {
+				batches[i] = dense(size)
+			}
+			orders := make([][]int32, symbols)
+			for i, rng := int32(0), rand.New(rand.NewPCG(1, 2)); i < size; i++ {
+				n := rng.IntN(symbols)
+				orders[n] = append(orders[n], i)
+			}
+			var builder Builder
+			var stored []byte
+			batch := 0
+			for b.Loop() {
+				for _, order := range orders {
+					builder.Reset("AAPL")
+					builder.AddAll(batches[batch%len(batches)], order)
+					stored = builder.Append(stored[:0])
+				}
+				batch++
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/tick")
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package chunk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -74,6 +75,36 @@ func TestABuilderCanBeUsedAgain(t *testing.T) {
 		}
 		if diff := cmp.Diff(append([]Record{{Offset: 7}}, want...), got); diff != "" {
 			t.Fatal(diff)
+		}
+	})
+}
+
+func TestRecordsOfABatchAreAddedAsEachByItself(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var records []Record
+		for len(records) < 3*near {
+			records = append(records, anyRecords(t)...)
+		}
+		var order []int32
+		var some []Record
+		for i := range records {
+			records[i].Offset = int64(i)
+			if rapid.Bool().Draw(t, "is the symbol's") {
+				order, some = append(order, int32(i)), append(some, records[i])
+			}
+		}
+		if len(order) == 0 {
+			return
+		}
+		var b Builder
+		b.Reset("AAPL")
+		b.AddAll(records, order)
+		wantSummary, want := build(some)
+		if diff := cmp.Diff(wantSummary, b.Summary()); diff != "" {
+			t.Fatal(diff)
+		}
+		if got := b.Append(nil); !bytes.Equal(got, want) {
+			t.Fatalf("%x, want %x", got, want)
 		}
 	})
 }

@@ -248,9 +248,7 @@ const (
 // chunk makes a chunk of records of one symbol. Its bytes are appended to bytes.
 func (g *grouping) chunk(symbol string, part []int32, bytes []byte) (store.Chunk, []byte) {
 	g.builder.Reset(symbol)
-	for _, i := range part {
-		g.builder.Add(&g.records[i])
-	}
+	g.builder.AddAll(g.records, part)
 	c := store.Chunk{Symbol: symbol}
 	c.First, c.Last = g.builder.Offsets()
 	summary := g.builder.Summary()
