@@ -95,10 +95,11 @@ func (rs *results) capacityTargets() (targets []target) {
 			atMost("cost of a tick with 10,000 symbols against 500, in CPU", 2, n.cpu.together()/m.cpu.together(), decimals(" ×")),
 			atMost("cost of a tick with 10,000 symbols against 500, in time", 2, m.rate()/n.rate(), decimals(" ×")))
 	}
-	long := base
-	long.ticks *= 4
-	if n, _, _, ok := rs.median(long); ok {
-		ratio := n.took.Seconds() / float64(n.ticks) * float64(long.ticks) / (m.took.Seconds() / float64(m.ticks) * float64(base.ticks))
+	short, long := base, base
+	short.ticks, long.ticks = shorter*base.ticks, longer*base.ticks
+	m, _, _, ok = rs.median(short)
+	if n, _, _, found := rs.median(long); ok && found {
+		ratio := n.took.Seconds() / float64(n.ticks) * float64(long.ticks) / (m.took.Seconds() / float64(m.ticks) * float64(short.ticks))
 		targets = append(targets, target{"time for 4 × the backlog", "3.60 to 4.40 ×", fmt.Sprintf("%.2f ×", ratio), ratio >= 3.6 && ratio <= 4.4})
 	}
 	return targets

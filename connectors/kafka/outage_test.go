@@ -215,9 +215,14 @@ func TestMemoryIsBoundedWhateverTheBacklog(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	}
-	// The limits of process and persist, each with every partition full.
-	gw.Deploy("process", map[string]string{"topic": topic, "kafka.group": topic + ".1", "kafka.batch": "protobuf", "kafka.batch.max-records": "20000", "kafka.batch.max-bytes": "4MiB"}, hang)
-	gw.Deploy("persist", map[string]string{"topic": topic, "kafka.group": topic + ".2", "kafka.batch": "protobuf", "kafka.batch.max-records": "50000", "kafka.batch.max-bytes": "8MiB"}, hang)
+	// The limits of process and persist, each with every partition full. What their
+	// records have for a time is as good as any.
+	for group, most := range map[string]string{".1": "7MiB", ".2": "5MiB"} {
+		gw.Deploy("f"+group[1:], map[string]string{
+			"topic": topic, "kafka.group": topic + group, "kafka.batch": "protobuf", "kafka.batch.max-records": "100000", "kafka.batch.max-bytes": most,
+			"kafka.batch.align": "1s",
+		}, hang)
+	}
 	k := start(t, "GATEWAY_URL="+gw.URL)
 	testbed.Eventually(t, time.Minute, "every partition of both has a call out", func() bool { return out.Load() == 2*partitions })
 	grown, since := 0, time.Now()

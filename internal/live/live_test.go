@@ -232,6 +232,7 @@ func TestProcess(t *testing.T) {
 		"ten thousand symbols":                                      testTenThousandSymbols,
 		"more symbols than a mutation holds":                        testManySpans,
 		"sums past 64 bits and negative prices":                     testSums,
+		"sums that are known to fit change their low counters only": testLowCounters,
 		"a batch again with other ends counts what is new":          testOtherEnds,
 		"an update that could not be published comes with the next": testPublishFails,
 		"doubt is told, and stays until it is settled":              testDoubt,
@@ -378,11 +379,65 @@ func testSums(t *testing.T, s *store.Store) {
 		tp.add(trade("UP", at, math.MaxInt64-tick.Price(i), size), tick.Protobuf)
 		tp.add(trade("DOWN", at, -math.MaxInt64+tick.Price(i), size), tick.Protobuf)
 		tp.add(trade("BOTH", at, math.MaxInt64*tick.Price(1-2*(i%2)), size), tick.Protobuf)
+		// Each batch's sum fits a counter, and those of all don't.
+		tp.add(trade("MANY", at, 1<<60, 1), tick.Protobuf)
 	}
 	p, k := newProcessor(s)
-	for i := 0; i < len(tp.entries); i += 5 {
-		process(t, p, tp.batch(i, min(i+5, len(tp.entries)), false))
+	for i := 0; i < len(tp.entries); i += 4 {
+		process(t, p, tp.batch(i, min(i+4, len(tp.entries)), false))
 	}
+	check(t, s, tp, k)
+}
+
+// witness is a store that shows what is counted.
+type witness struct {
+	live.Store
+	see func(states []store.SymbolState)
+}
+
+func (w *witness) Count(ctx context.Context, win store.Window, from, to int64, states []store.SymbolState) error {
+	w.see(states)
+	return w.Store.Count(ctx, win, from, to, states)
+}
+
+func testLowCounters(t *testing.T, s *store.Store) {
+	tp := newTape()
+	for i := range 12 {
+		tp.add(trade("AAPL", minute+int64(i), 223_00000000, 100), tick.Protobuf)
+		tp.add(trade("LARGE", minute+int64(i), 1<<59, 1), tick.Protobuf)
+		tp.add(trade("BELOW", minute+int64(i), tick.Price(1-2*(i%2)), 1), tick.Protobuf)
+	}
+	_, k := newProcessor(s)
+	var got string
+	w := &witness{s, func(states []store.SymbolState) {
+		for i := range states {
+			if states[i].LowOnly {
+				got += states[i].Symbol + " "
+			}
+		}
+	}}
+	knows, other := &live.Processor{Store: w, Windows: k}, &live.Processor{Store: w, Windows: k}
+	for _, d := range []struct {
+		p    *live.Processor
+		i, j int
+		want string
+	}{
+		{knows, 0, 3, "AAPL BELOW LARGE "},
+		{knows, 3, 9, "AAPL LARGE "}, // there was a price below 0
+		{knows, 9, 12, "AAPL "},      // of LARGE all records are too much
+		{other, 12, 15, ""},          // it knows nothing of the window
+		{other, 15, 18, "AAPL "},     // but what it has read back
+		{knows, 18, 24, ""},          // what it knows is of another fence
+	} {
+		got = ""
+		process(t, d.p, tp.batch(d.i, d.j, false))
+		symbols := strings.Fields(got)
+		slices.Sort(symbols)
+		if want := strings.Fields(d.want); !slices.Equal(symbols, want) {
+			t.Errorf("records %d to %d: sums of %v go to the low counters alone, want %v", d.i, d.j, symbols, want)
+		}
+	}
+	process(t, knows, tp.batch(24, len(tp.entries), false))
 	check(t, s, tp, k)
 }
 

@@ -362,8 +362,7 @@ func (e *Encoder) Body(i, j int, resumed bool) (parts [3][]byte) {
 	return [3][]byte{e.head, records}
 }
 
-// Record gives back record i, which points into the encoder's memory where the
-// format is not JSON.
+// Record gives back record i, in memory of its own.
 func (e *Encoder) Record(i int) (Record, error) {
 	var b Batch
 	var body []byte

@@ -51,13 +51,19 @@ func (s *Sum) Sub(o Sum) {
 	s.Hi -= o.Hi + int64(borrow)
 }
 
+// roomy is a quarter of what a counter can hold.
+const roomy = 1 << 61
+
+// fits says that the sum leaves most of a counter empty.
+func (s Sum) fits() bool { return s.Hi == 0 && s.Lo < roomy }
+
 // Parts splits the sum into the two numbers that go into a pair of counters,
-// hi × 2^32 + lo, where 0 ≤ lo < 2^32, or, where all of it may go into the lower
-// counter, because State.Fits, hi is 0. ok is false where hi does not fit 64 bits.
-// Adding up the parts of many sums, each part by itself, and joining them with
-// FromParts gives the sum of the sums.
+// hi × 2^32 + lo, where 0 ≤ lo < 2^32. With lowOnly, for which see State.Fits, hi is
+// 0 if the sum is below 2^61. ok is false where hi does not fit 64 bits. Adding up the
+// parts of many sums, each part by itself, and joining them with FromParts gives the
+// sum of the sums.
 func (s Sum) Parts(lowOnly bool) (hi, lo int64, ok bool) {
-	if lowOnly {
+	if lowOnly && s.fits() {
 		return 0, int64(s.Lo), true
 	}
 	hi = s.Hi<<32 | int64(s.Lo>>32)
@@ -73,11 +79,11 @@ func FromParts(hi, lo int64) Sum {
 }
 
 // Digits splits the sum into the three numbers that go into three counters,
-// hi × 2^64 + mid × 2^32 + lo, where 0 ≤ mid, lo < 2^32, or, where all of it may go
-// into the lowest, hi and mid are 0. Unlike the two of Parts, they hold every sum.
-// They add up each by itself, as the two do.
+// hi × 2^64 + mid × 2^32 + lo, where 0 ≤ mid, lo < 2^32. With lowOnly, hi and mid are
+// 0 if the sum is below 2^61. Unlike the two of Parts, they hold every sum. They add
+// up each by itself, as the two do.
 func (s Sum) Digits(lowOnly bool) (hi, mid, lo int64) {
-	if lowOnly {
+	if lowOnly && s.fits() {
 		return 0, 0, int64(s.Lo)
 	}
 	return s.Hi, int64(s.Lo >> 32), int64(s.Lo & 0xffffffff)
@@ -176,11 +182,9 @@ func (s *State) Merge(o *State) {
 	}
 }
 
-// roomy is a quarter of what a counter can hold.
-const roomy = 1 << 61
-
-// Fits says that counters of 64 bits have room for the sums of s, and for those of
-// any trades that s is made of: none has a negative price.
+// Fits says that a counter of 64 bits has room for each sum of s three times over,
+// and for what sums of some of its trades come to: none has a negative price. So the
+// sums of trades that s is made of may go into their low counters whole.
 func (s *State) Fits() bool {
-	return s.Low.Price >= 0 && s.PriceSum.Hi == 0 && s.PriceSum.Lo < roomy && s.Turnover.Hi == 0 && s.Turnover.Lo < roomy
+	return s.Low.Price >= 0 && s.PriceSum.fits() && s.Turnover.fits()
 }

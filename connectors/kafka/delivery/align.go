@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"math"
 	"sort"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 type alignment struct {
 	span  time.Duration // 0 for none
 	clock subscription.Clock
+	// timeless is called where no time is found.
+	timeless func(first int64)
 }
 
 // cut returns how many of a full batch's records go with it: those before the last
@@ -25,8 +28,15 @@ func (a alignment) cut(e *trigger.Encoder) int {
 	if a.span == 0 || n < 2 {
 		return n
 	}
-	last, ok := a.spanOf(e, n-1)
-	if !ok {
+	const none = math.MinInt64
+	last := int64(none)
+	for i := max(n-lastFew, 0); i < n; i++ {
+		if span, ok := a.spanOf(e, i); ok {
+			last = max(last, span)
+		}
+	}
+	if last == none {
+		a.timeless(e.Offset(0))
 		return n
 	}
 	half := n / 2
@@ -39,6 +49,9 @@ func (a alignment) cut(e *trigger.Encoder) int {
 	}
 	return at
 }
+
+// lastFew records tell which span is the last: one by itself may be late.
+const lastFew = 8
 
 // spanOf returns the number of the span that record i is in.
 func (a alignment) spanOf(e *trigger.Encoder, i int) (n int64, ok bool) {

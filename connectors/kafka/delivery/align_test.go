@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +11,11 @@ import (
 )
 
 func TestAFullBatchEndsWhereASpanOfTimeDoes(t *testing.T) {
-	minutes := alignment{time.Minute, subscription.Clock{Name: "at"}}
+	told := 0
+	by := func(span time.Duration, field string) alignment {
+		return alignment{span, subscription.Clock{Name: field}, func(int64) { told++ }}
+	}
+	minutes := by(time.Minute, "at")
 	for _, c := range []struct {
 		name    string
 		align   alignment
@@ -25,8 +30,9 @@ func TestAFullBatchEndsWhereASpanOfTimeDoes(t *testing.T) {
 		{"a latecomer at the end", minutes, []int{5, 5, 5, 6, 6, 5}, 6},
 		{"a latecomer behind the border, where the search looks", minutes, []int{5, 5, 5, 5, 6, 5, 6, 6}, 6},
 		{"one record", minutes, []int{5}, 1},
-		{"no spans asked for", alignment{}, []int{5, 5, 5, 6}, 4},
-		{"times that are not there", alignment{time.Minute, subscription.Clock{Name: "on"}}, []int{5, 5, 5, 6}, 4},
+		{"a latecomer at the end of a second span", minutes, []int{5, 5, 5, 5, 5, 6, 6, 5}, 5},
+		{"no spans asked for", by(0, "at"), []int{5, 5, 5, 6}, 4},
+		{"times that are not there", by(time.Minute, "on"), []int{5, 5, 5, 6}, 4},
 	} {
 		for name, f := range map[string]trigger.Format{"protobuf": trigger.Protobuf, "json": trigger.JSON} {
 			t.Run(c.name+", "+name, func(t *testing.T) {
@@ -37,6 +43,10 @@ func TestAFullBatchEndsWhereASpanOfTimeDoes(t *testing.T) {
 				if got := c.align.cut(e); got != c.want {
 					t.Errorf("%d of %d records go, want %d", got, len(c.minutes), c.want)
 				}
+				if want := strings.Contains(c.name, "not there"); (told > 0) != want {
+					t.Errorf("it was told that there are no times: %v, want %v", told > 0, want)
+				}
+				told = 0
 			})
 		}
 	}

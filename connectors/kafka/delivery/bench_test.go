@@ -25,7 +25,7 @@ func BenchmarkDeliver(b *testing.B) {
 			b.ResetTimer()
 			for i := range b.N {
 				name := fmt.Sprintf("%s%d", format, i)
-				r.gw.Deploy(name, r.annotations("kafka.group", r.topic+name, "kafka.batch", format, "kafka.batch.max-records", "20000", "kafka.batch.max-bytes", "4MiB"), func(_ http.ResponseWriter, req *http.Request) {
+				r.gw.Deploy(name, r.annotations("kafka.group", r.topic+name, "kafka.batch", format, "kafka.batch.max-records", "100000", "kafka.batch.max-bytes", "7MiB"), func(_ http.ResponseWriter, req *http.Request) {
 					if _, err := io.Copy(io.Discard, req.Body); err != nil {
 						panic(http.ErrAbortHandler)
 					}

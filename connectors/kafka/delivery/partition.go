@@ -62,7 +62,13 @@ func newPartition(sh *shared, sub *subscription.Subscription, gen *bus.Generatio
 	}
 	p.done.Store(at.Offset)
 	maxBytes := func() int { return min(sub.MaxBytes, sh.budget.share()) }
-	p.batcher = newBatcher(sub.MaxRecords, maxBytes, sub.MaxWait, alignment{sub.Align, sub.AlignBy}, at.Offset, func() *trigger.Encoder {
+	var once sync.Once
+	align := alignment{sub.Align, sub.AlignBy, func(first int64) {
+		once.Do(func() {
+			p.log.Warn("batches end anywhere: no time is found in the last records of a full one; see kafka.batch.align-by", "first-offset", first)
+		})
+	}}
+	p.batcher = newBatcher(sub.MaxRecords, maxBytes, sub.MaxWait, align, at.Offset, func() *trigger.Encoder {
 		return trigger.NewEncoder(sub.Format, at.Topic, at.Info.ID, at.Partition)
 	})
 	return p

@@ -108,8 +108,8 @@ var keys = map[string]func(s *Subscription, v string) error{
 	},
 	"kafka.batch.align": func(s *Subscription, v string) (err error) {
 		s.Align, err = time.ParseDuration(v)
-		if err != nil || s.Align < minAlign || s.Align > maxAlign {
-			return fmt.Errorf("it must be a time between %s and %s, written like 1m", minAlign, maxAlign)
+		if err != nil || s.Align < minAlign || s.Align > maxAlign || s.Align%time.Millisecond != 0 {
+			return fmt.Errorf("it must be a time between %s and %s in whole milliseconds, written like 1m", minAlign, maxAlign)
 		}
 		return nil
 	},

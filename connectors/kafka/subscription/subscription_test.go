@@ -80,6 +80,7 @@ func TestWrongAnnotationsAreTold(t *testing.T) {
 		{"a wait that is none", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.max-wait": "10"}, "written like 10ms"},
 		{"a limit of batches without batches", map[string]string{"topic": "a", "kafka.batch.max-records": "5"}, "kafka.batch.max-records needs kafka.batch"},
 		{"spans of no time", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "0s"}, "between 1s and 24h0m0s"},
+		{"spans of a part of a millisecond", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "1000500us"}, "whole milliseconds"},
 		{"a time without spans", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align-by": "json:at"}, "kafka.batch.align-by needs kafka.batch.align"},
 		{"a time in another format", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "1m", "kafka.batch.align-by": "avro:at"}, "it must be protobuf:NUMBER"},
 		{"a time in two places", map[string]string{"topic": "a", "kafka.batch": "json", "kafka.batch.align": "1m", "kafka.batch.align-by": "json:at,json:on"}, "it must be protobuf:NUMBER"},
@@ -103,6 +104,32 @@ func TestWrongAnnotationsAreTold(t *testing.T) {
 	_, err := Parse(gateway.Function{Annotations: map[string]string{"topic": " ", "kafka.batch": "x", "kafka.start": "y"}})
 	if err == nil || strings.Count(err.Error(), "; ") != 2 {
 		t.Errorf("not everything that is wrong is told: %v", err)
+	}
+}
+
+func TestAFunctionThatWantsSomethingElseIsNotTheSame(t *testing.T) {
+	of := func(more ...string) *Subscription {
+		a := map[string]string{"topic": "a", "kafka.batch": "json"}
+		for i := 0; i < len(more); i += 2 {
+			a[more[i]] = more[i+1]
+		}
+		s, err := Parse(gateway.Function{Name: "f", Annotations: a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	all := []*Subscription{
+		of(), of("topic", "b"), of("kafka.batch", "protobuf"), of("kafka.batch.max-records", "5"), of("kafka.batch.max-bytes", "5KiB"), of("kafka.batch.max-wait", "5s"),
+		of("kafka.batch.align", "1m"), of("kafka.batch.align", "2m"), of("kafka.batch.align", "1m", "kafka.batch.align-by", "json:at"),
+		of("kafka.batch.align", "1m", "kafka.batch.align-by", "protobuf:2"), of("kafka.group", "g"), of("kafka.start", "latest"), of("kafka.retries", "5"), of("kafka.dead-letter-topic", "dead"),
+	}
+	for i, s := range all {
+		for j, other := range all {
+			if s.Same(other) != (i == j) {
+				t.Errorf("%+v and %+v are the same: %v", s, other, s.Same(other))
+			}
+		}
 	}
 }
 
