@@ -61,7 +61,7 @@ lint: ## gofumpt, vet and staticcheck
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
-bench: tools ## measure everything, about 45 minutes; docs/performance.md explains it
+bench: tools ## measure everything, about half an hour; docs/performance.md explains it
 	@deploy/local/tools.sh bench || echo "       … going on without: what needs it will fail"
 	@exec go run ./bench all
 

@@ -21,27 +21,30 @@ import (
 // needs jcmd and jfr of a JDK, and /proc tells what each kind of its threads
 // takes, the compiler's and the garbage collector's included, which no sample shows.
 type java struct {
-	pid           int
-	tools         string // folder of jcmd and jfr; empty where there are none
-	before, after map[string]float64
-	took          map[string]float64
+	pid    int
+	tools  string // folder of jcmd and jfr; empty where there are none
+	before map[string]thread
+	took   map[string]float64 // CPU seconds by kind of thread
 }
 
-const recording = "bench"
+// recording is that of a measurement. The one before it, which starts with the first
+// backlog that warms up, goes on and is not kept: a first recording changes classes
+// of Java's own, so that what uses them is compiled anew, which must be over by then.
+const recording, recordingBefore = "bench", "before"
 
-// recordJava starts the recordings. Where Java came without tools only threads
-// are watched.
-func recordJava(ctx context.Context, pids map[string]int) (map[string]*java, error) {
+// recordJava starts recordings. Where Java came without tools only threads are
+// watched.
+func recordJava(ctx context.Context, pids map[string]int, name string, options ...string) (map[string]*java, error) {
 	tools, err := javaTools(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all := map[string]*java{}
-	for name, pid := range pids {
+	for server, pid := range pids {
 		j := &java{pid: pid, tools: tools}
-		all[name] = j
-		if err := j.control(ctx, "JFR.start", "name="+recording, "settings=profile"); err != nil {
-			return nil, fmt.Errorf("record %s: %w", name, err)
+		all[server] = j
+		if err := j.control(ctx, append([]string{"JFR.start", "name=" + name, "settings=profile"}, options...)...); err != nil {
+			return nil, fmt.Errorf("record %s: %w", server, err)
 		}
 	}
 	return all, nil
@@ -85,13 +88,13 @@ func (j *java) begin() (err error) {
 }
 
 func (j *java) end(ctx context.Context, path string) error {
-	var err error
-	if j.after, err = threads(j.pid); err != nil {
+	after, err := threads(j.pid)
+	if err != nil {
 		return err
 	}
 	j.took = map[string]float64{}
-	for name, cpu := range j.after {
-		j.took[name] = cpu - j.before[name]
+	for id, t := range after {
+		j.took[t.kind] += t.cpu - j.before[id].cpu
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -100,15 +103,24 @@ func (j *java) end(ctx context.Context, path string) error {
 	return j.control(ctx, "JFR.stop", "name="+recording, "filename="+absolute)
 }
 
-// threads adds up the CPU seconds of a process's threads by what they are for:
-// their names, which Linux cuts at 15 letters, without the number at the end. A thread that ended is in none.
-func threads(pid int) (map[string]float64, error) {
+// thread is what one thread is for, and the CPU seconds that it has taken.
+type thread struct {
+	kind string
+	cpu  float64
+}
+
+// shared are the names of threads of one pool, each named after what it did last.
+var shared = []string{"Native-Transpor", "ReadStage", "MutationStage", "CounterMutation", "RequestResponse"}
+
+// threads lists those of a process by their numbers. Their kinds are their names,
+// which Linux cuts at 15 letters, without the number at the end.
+func threads(pid int) (map[string]thread, error) {
 	dir := fmt.Sprintf("/proc/%d/task", pid)
 	tasks, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]float64{}
+	all := map[string]thread{}
 	for _, t := range tasks {
 		name, err := os.ReadFile(filepath.Join(dir, t.Name(), "comm"))
 		if err != nil {
@@ -119,7 +131,10 @@ func threads(pid int) (map[string]float64, error) {
 			continue
 		}
 		kind := strings.TrimRight(strings.TrimSpace(string(name)), "0123456789 -#:")
-		all[kind] += u
+		if slices.Contains(shared, kind) {
+			kind = "requests, reads and writes"
+		}
+		all[t.Name()] = thread{kind, u}
 	}
 	return all, nil
 }

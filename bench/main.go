@@ -131,7 +131,7 @@ func measure(ctx context.Context, name string, steps []step, warm int, profile b
 	}
 	defer r.close()
 	if profile {
-		stop, err := r.profileFrom(filepath.Join("build", "profiles"))
+		stop, err := r.profileFrom(ctx, filepath.Join("build", "profiles"))
 		if err != nil {
 			return err
 		}

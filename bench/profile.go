@@ -43,7 +43,7 @@ type profiler struct {
 }
 
 // profileFrom makes measurements leave profiles in dir, while profiling is set.
-func (r *rig) profileFrom(dir string) (stop func(), err error) {
+func (r *rig) profileFrom(ctx context.Context, dir string) (stop func(), err error) {
 	if err := os.Setenv("PPROF", "1"); err != nil {
 		return nil, err
 	}
@@ -51,7 +51,13 @@ func (r *rig) profileFrom(dir string) (stop func(), err error) {
 		return nil, err
 	}
 	r.profiles = dir
-	return stop, nil
+	_, err = recordJava(ctx, r.servers(), recordingBefore, "maxage=1s")
+	return stop, err
+}
+
+// servers are those in Java, by their process numbers.
+func (r *rig) servers() map[string]int {
+	return map[string]int{"kafka": r.kafka.PID(), "cassandra": r.cassandra.PID()}
 }
 
 // profiler finds where each process serves its profiles, which rig.profiles has
@@ -74,7 +80,7 @@ func (b *bench) profiler(ctx context.Context, what string) (*profiler, error) {
 		}
 	}
 	var err error
-	p.java, err = recordJava(ctx, map[string]int{"kafka": b.kafka.PID(), "cassandra": b.cassandra.PID()})
+	p.java, err = recordJava(ctx, b.servers(), recording)
 	return p, err
 }
 
