@@ -370,6 +370,62 @@ func TestFullBatchesEndWhereSpansOfTimeDo(t *testing.T) {
 	}
 }
 
+// TestABatchThatEndsWithASpanIsHalvedAndNothingIsLostOrRepeated has batches that are
+// full by their bytes, and one record that is refused behind where the first one ends.
+func TestABatchThatEndsWithASpanIsHalvedAndNothingIsLostOrRepeated(t *testing.T) {
+	r := newRig(t, 1)
+	const minutes, each, bad = 4, 40, 57
+	var done []int64
+	var mu sync.Mutex
+	r.gw.Deploy("f", r.annotations("kafka.batch.max-bytes", "4KiB", "kafka.batch.max-wait", "1s", "kafka.batch.align", "1m", "kafka.batch.align-by", "json:at"),
+		func(w http.ResponseWriter, req *http.Request) {
+			body, err := io.ReadAll(req.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			var b trigger.Batch
+			if err := trigger.Decode(&b, req.Header.Get("Content-Type"), body); err != nil {
+				t.Error(err)
+			}
+			for _, rec := range b.Records {
+				if rec.Offset == bad {
+					http.Error(w, "a bad record", http.StatusBadRequest)
+					return
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			minute := func(rec trigger.Record) int64 { return rec.Offset / each }
+			if first, last := minute(b.Records[0]), minute(b.Records[len(b.Records)-1]); first != last {
+				t.Errorf("a batch has records of minutes %d to %d", first, last)
+			}
+			for _, rec := range b.Records {
+				done = append(done, rec.Offset)
+			}
+		})
+	var msgs []kafka.Message
+	for i := range minutes * each {
+		msgs = append(msgs, kafka.Message{Key: []byte("k"), Value: fmt.Appendf(nil, `{"at": %d, "more": "%040d"}`, i/each*60_000+i, i)})
+	}
+	r.publish(msgs...)
+	r.start()
+	r.committed(r.topic+".f", int64(len(msgs)))
+	mu.Lock()
+	defer mu.Unlock()
+	var want []int64
+	for i := range int64(len(msgs)) {
+		if i != bad {
+			want = append(want, i)
+		}
+	}
+	if !slices.Equal(done, want) {
+		t.Errorf("done were %v, want each once and in order, but for %d", done, bad)
+	}
+	if letters := r.deadLetters(1); len(letters) != 1 || string(letters[0].Value) != string(msgs[bad].Value) {
+		t.Errorf("dead letters are %v, want the record that was refused", letters)
+	}
+}
+
 func TestAJSONBatchIsAWSsKafkaEvent(t *testing.T) {
 	r := newRig(t, 1)
 	f := &function{}
